@@ -1,0 +1,1 @@
+"""What the helper scripts, the admin app and the ``iac`` command share."""

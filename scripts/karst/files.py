@@ -1,0 +1,117 @@
+"""Files: the cache folder, atomic writes, locks between processes, and the hash of a tree."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from karst.errors import BusyError, KarstError
+
+
+def cache_dir() -> Path:
+    """The cache outside the checkout: ``KARST_CACHE``, else ``$XDG_CACHE_HOME/karst``, else ``~/.cache/karst``."""
+    explicit = os.environ.get("KARST_CACHE")
+    if explicit:
+        return Path(explicit).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "karst"
+
+
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Write to a temporary name beside ``path`` and rename: a reader sees the old file or the new one, never half."""
+    raw = data.encode() if isinstance(data, str) else data
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(fd, "wb") as handle:
+                os.fchmod(handle.fileno(), mode)
+                handle.write(raw)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(tmp, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(tmp)
+            raise
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write into one sentence that names the place."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise KarstError(
+                f"no space left on the disk that holds {where}",
+                hint="free some space, or point KARST_CACHE at another disk; what was there before is untouched",
+                code="disk_full",
+            ) from err
+        if err.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise KarstError(f"cannot write {where}: {err.strerror}", code="not_writable") from err
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: float | None = None, busy: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (made when absent).
+
+    ``wait`` is in seconds: None waits for ever, 0 raises BusyError(``busy``) at once. The kernel frees the lock when
+    its holder dies, so there are no stale locks to clean up.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if wait is None:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        else:
+            deadline = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise BusyError(busy or f"{path} is locked by another process", code="busy") from None
+                    time.sleep(0.1)
+        yield
+    finally:
+        os.close(fd)
+
+
+def tree_hash(root: Path, *, skip: frozenset[str] = frozenset({".git"})) -> str:
+    """SHA-256 over (relative path, kind, executable bit, bytes) of a sorted walk: the same on every file system.
+
+    Times, owners and other mode bits do not count. Names in ``skip`` are left out at every depth.
+    """
+    digest = hashlib.sha256()
+    for relative, path in sorted(_walk(root, skip)):
+        info = path.lstat()
+        if stat.S_ISLNK(info.st_mode):
+            kind, body = b"l", os.readlink(path).encode()
+        else:
+            kind, body = (b"x" if info.st_mode & 0o111 else b"f"), path.read_bytes()
+        for part in (relative.encode(), kind, hashlib.sha256(body).digest()):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _walk(root: Path, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in skip]
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in [*names, *links]:
+            if name not in skip:
+                path = here / name
+                yield path.relative_to(root).as_posix(), path
