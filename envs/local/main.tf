@@ -1,0 +1,39 @@
+locals {
+  from_file = var.slugs == null
+  file      = abspath("${path.root}/${var.slugs_file}")
+  list      = startswith(var.slugs_file, "/") ? var.slugs_file : local.file
+
+  # YAML is a superset of JSON, so one decoder reads both. jsonencode hides that entries differ in type.
+  slugs = local.from_file ? yamldecode(file(local.list)) : jsondecode(jsonencode(var.slugs))
+
+  secrets_dir = startswith(var.secrets_dir, "/") ? var.secrets_dir : abspath("${path.root}/${var.secrets_dir}")
+}
+
+module "karst_mesh" {
+  source = "../../modules/karst_mesh"
+
+  stack         = var.stack
+  network_name  = var.network_name
+  ports         = var.ports
+  secrets_dir   = local.secrets_dir
+  base_image    = var.base_image
+  build_ca_file = var.build_ca_file
+}
+
+module "karst_service" {
+  source = "../../modules/karst_service"
+
+  stack         = var.stack
+  slugs         = local.slugs
+  base_dir      = local.from_file ? dirname(local.list) : abspath(path.root)
+  lock_file     = local.from_file ? replace(local.list, "/\\.(ya?ml|json)$/", ".lock.yaml") : ""
+  network       = module.karst_mesh.network_id
+  network_name  = var.network_name
+  edge          = module.karst_mesh.edge
+  secrets_dir   = local.secrets_dir
+  base_image    = var.base_image
+  build_ca_file = var.build_ca_file
+  otlp_endpoint = var.otlp_endpoint
+  gate_timeout  = var.gate_timeout
+  drain_seconds = var.drain_seconds
+}

@@ -1,0 +1,84 @@
+variable "stack" {
+  description = "Name of the stack. Stacks with different names share a host when network, ports and secrets folder differ too."
+  type        = string
+  default     = "karst"
+  nullable    = false
+}
+
+variable "slugs_file" {
+  description = "YAML or JSON list of what to deploy; relative paths are relative to this folder. Its lock file lies beside it."
+  type        = string
+  default     = "../../repos.yaml"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("\\.(ya?ml|json)$", var.slugs_file))
+    error_message = "The list must be a file whose name ends in `.yaml`, `.yml` or `.json`, for example `../../repos.yaml`."
+  }
+}
+
+variable "slugs" {
+  description = "The list itself, instead of a file: for example [\"gh:owner/repo#v1\", { slug = \"dir:../../examples/hello\" }]."
+  type        = any
+  default     = null
+}
+
+variable "network_name" {
+  description = "Name of the Docker network to make."
+  type        = string
+  default     = "iacnet"
+  nullable    = false
+}
+
+variable "ports" {
+  description = "Ports of the edge on 127.0.0.1."
+  type = object({
+    edge       = optional(number, 15000)
+    metrics    = optional(number, 9901)
+    front_door = optional(number, 8088)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "secrets_dir" {
+  description = "Folder with the CA and the identities; relative paths are relative to this folder."
+  type        = string
+  default     = "../../secrets"
+  nullable    = false
+}
+
+variable "base_image" {
+  description = "Image with Python that everything is built on. `make bootstrap` writes the one it found to toolchain.auto.tfvars.json."
+  type        = string
+  default     = "python:3.11-slim"
+  nullable    = false
+}
+
+variable "build_ca_file" {
+  description = "CA bundle for builds behind a proxy with a CA of its own. Empty: none."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "otlp_endpoint" {
+  description = "OTLP collector for the apps' traces. Empty: OTLP/JSON lines on their stdout."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "gate_timeout" {
+  description = "Seconds that a new generation has to answer SERVING."
+  type        = number
+  default     = 60
+  nullable    = false
+}
+
+variable "drain_seconds" {
+  description = "Longest time a replaced generation may take to finish its open requests."
+  type        = number
+  default     = 20
+  nullable    = false
+}

@@ -1,0 +1,118 @@
+# Once per stack: the network, the trust bundle with the operator's identity, and the edge.
+
+locals {
+  scripts   = abspath("${path.module}/../../scripts")
+  image_dir = abspath("${path.module}/../karst_service/image/sidecar")
+
+  image_hash = substr(sha256(jsonencode([
+    var.base_image,
+    { for file in fileset(local.image_dir, "**") : file => filesha256("${local.image_dir}/${file}") if !strcontains(file, "__pycache__") },
+  ])), 0, 12)
+
+  labels = {
+    "karst.stack"   = var.stack
+    "karst.service" = "edge"
+    "karst.role"    = "edge"
+  }
+}
+
+resource "docker_network" "mesh" {
+  name   = var.network_name
+  driver = "bridge"
+
+  labels {
+    label = "karst.stack"
+    value = var.stack
+  }
+}
+
+data "external" "identity" {
+  program = ["${local.scripts}/identity"]
+
+  query = {
+    secrets_dir  = abspath(var.secrets_dir)
+    stack        = var.stack
+    services     = jsonencode(["ops/edge", "ops/operator"])
+    network      = var.network_name
+    trust_domain = var.trust_domain
+  }
+}
+
+# The sidecar's image under a name of its own: with one name in two modules, each would think that the other's was drift.
+resource "docker_image" "edge" {
+  name         = "karstkit/edge:${local.image_hash}"
+  keep_locally = true
+  triggers     = { inputs = local.image_hash }
+
+  build {
+    context    = local.image_dir
+    build_args = { BASE = var.base_image }
+    label      = { "karst.kind" = "edge" }
+
+    dynamic "secrets" {
+      for_each = var.build_ca_file == "" ? [] : [var.build_ca_file]
+      content {
+        id  = "ca"
+        src = secrets.value
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes        = [build]
+    create_before_destroy = true
+  }
+}
+
+resource "docker_container" "edge" {
+  name       = "${var.stack}-edge"
+  image      = docker_image.edge.image_id
+  entrypoint = ["/opt/karst/edge"]
+  user       = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+  restart    = "unless-stopped"
+  read_only  = true
+  tmpfs = {
+    "/run/karst" = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
+    "/tmp"       = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
+  }
+  env = ["ENVOY_CONFIG=${templatefile("${path.module}/templates/edge.yaml.tmpl", {
+    stack        = var.stack
+    trust_domain = var.trust_domain
+  })}"]
+  destroy_grace_seconds = 10
+  memory                = 256
+  memory_swap           = 256
+
+  networks_advanced {
+    name = docker_network.mesh.id
+  }
+
+  dynamic "ports" {
+    for_each = { 15000 = var.ports.edge, 9901 = var.ports.metrics, 8088 = var.ports.front_door }
+    content {
+      internal = tonumber(ports.key)
+      external = ports.value
+      ip       = "127.0.0.1"
+    }
+  }
+
+  mounts {
+    type      = "bind"
+    source    = jsondecode(data.external.identity.result.services)["ops/edge"].dir
+    target    = "/secrets"
+    read_only = true
+  }
+
+  capabilities {
+    drop = ["ALL"]
+  }
+  security_opts = ["no-new-privileges:true"]
+
+  dynamic "labels" {
+    for_each = local.labels
+    content {
+      label = labels.key
+      value = labels.value
+    }
+  }
+}

@@ -1,0 +1,34 @@
+output "network_id" {
+  description = "Id of the network, for `network` of karst_service: unknown until the network exists, which lets the first plan succeed."
+  value       = docker_network.mesh.id
+}
+
+output "network_name" {
+  description = "Name of the network."
+  value       = docker_network.mesh.name
+}
+
+output "edge" {
+  description = "Where the edge listens on this machine, for `edge` of karst_service."
+  value = {
+    host = "127.0.0.1"
+    port = var.ports.edge
+  }
+  # Whoever uses the edge needs it running.
+  depends_on = [docker_container.edge]
+}
+
+output "ports" {
+  description = "Ports of the edge on 127.0.0.1."
+  value       = var.ports
+}
+
+output "operator" {
+  description = "The operator's identity: paths of certificate, key and trust bundle for people and tools."
+  value = {
+    certificate  = "${abspath(var.secrets_dir)}/operator.crt"
+    key          = "${abspath(var.secrets_dir)}/operator.key"
+    trust_bundle = "${abspath(var.secrets_dir)}/ca.pem"
+    uri          = "spiffe://${var.trust_domain}/ops/operator"
+  }
+}

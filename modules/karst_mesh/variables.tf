@@ -1,0 +1,71 @@
+variable "stack" {
+  description = "Name of the stack that the network and the edge belong to."
+  type        = string
+  default     = "karst"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.stack))
+    error_message = "The stack must be 2 to 20 characters of `a-z`, `0-9` and `-`, beginning with a letter, for example `karst` or `team-a`."
+  }
+}
+
+variable "network_name" {
+  description = "Name of the Docker network to make."
+  type        = string
+  default     = "iacnet"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{0,62}$", var.network_name))
+    error_message = "The network's name must be 1 to 63 characters of `a-z`, `0-9` and `-`, for example `iacnet`."
+  }
+}
+
+variable "secrets_dir" {
+  description = "Folder in which the CA and the identities are kept; the development CA is made there when it holds none. It must be on the Docker host."
+  type        = string
+  nullable    = false
+}
+
+variable "trust_domain" {
+  description = "SPIFFE trust domain of the identities."
+  type        = string
+  default     = "karst.local"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
+    error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
+  }
+}
+
+variable "base_image" {
+  description = "Debian-based image with Python 3.11 that the edge's image is built on."
+  type        = string
+  default     = "python:3.11-slim"
+  nullable    = false
+}
+
+variable "build_ca_file" {
+  description = "CA bundle given to builds as a secret mount. Empty: none. Never part of an image."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "ports" {
+  description = "Ports of the edge on 127.0.0.1 of the host: `edge` (mTLS to any service), `metrics` (statistics), `front_door` (http://<service>.localhost for services with `expose: true`)."
+  type = object({
+    edge       = optional(number, 15000)
+    metrics    = optional(number, 9901)
+    front_door = optional(number, 8088)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for port in values(var.ports) : port >= 1 && port <= 65535]) && length(distinct(values(var.ports))) == 3
+    error_message = "The ports must be three different numbers from 1 to 65535, for example { edge = 15000, metrics = 9901, front_door = 8088 }."
+  }
+}

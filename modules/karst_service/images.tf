@@ -1,0 +1,73 @@
+# Four images that do not depend on any service (the builder, the runner base, the sidecar), and one per service.
+# An image's identity is the hash of what goes into it: image ids are not reproducible, and a plan does not read the
+# context. `build` is ignored because the context's path differs between machines while its hash, the tag, does not.
+
+locals {
+  image_dir = "${path.module}/image"
+
+  infra_hashes = {
+    for kind in ["builder", "runner", "sidecar"] : kind => substr(sha256(jsonencode([
+      var.base_image,
+      { for file in fileset("${local.image_dir}/${kind}", "**") : file => filesha256("${local.image_dir}/${kind}/${file}")
+      if !strcontains(file, "__pycache__") },
+    ])), 0, 12)
+  }
+
+  infra_images = { for kind, hash in local.infra_hashes : kind => "karstkit/${kind}:${hash}" }
+}
+
+resource "docker_image" "infra" {
+  for_each = local.infra_images
+
+  name         = each.value
+  keep_locally = true
+  triggers     = { inputs = local.infra_hashes[each.key] }
+
+  build {
+    context    = abspath("${local.image_dir}/${each.key}")
+    build_args = { BASE = var.base_image }
+    label      = { "karst.kind" = each.key }
+
+    dynamic "secrets" {
+      for_each = var.build_ca_file == "" ? [] : [var.build_ca_file]
+      content {
+        id  = "ca"
+        src = secrets.value
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes        = [build]
+    create_before_destroy = true
+  }
+}
+
+resource "docker_image" "app" {
+  for_each = local.services
+
+  name         = each.value.image.tag
+  keep_locally = var.keep_images
+  triggers     = { inputs = each.value.image.input_hash }
+
+  build {
+    context    = each.value.image.context
+    dockerfile = each.value.image.dockerfile
+    label      = { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" }
+
+    dynamic "secrets" {
+      for_each = var.build_ca_file == "" ? [] : [var.build_ca_file]
+      content {
+        id  = "ca"
+        src = secrets.value
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes        = [build]
+    create_before_destroy = true
+  }
+
+  depends_on = [docker_image.infra]
+}

@@ -1,0 +1,24 @@
+output "services" {
+  description = "Per service: revision, image tag, entry point, identity, address on the network, and the labels its containers carry."
+  value = {
+    for name, service in local.services : name => {
+      revision   = service.revision
+      slug       = service.slug
+      image      = service.image.tag
+      argv       = service.image.argv
+      rule       = service.detection.rule
+      evidence   = service.detection.evidence
+      identity   = service.identity.uri
+      not_after  = service.identity.not_after
+      address    = "${name}:15000"
+      url        = "http://${name}"
+      generation = local.generations[name]
+      labels     = local.labels[name]
+    }
+  }
+}
+
+output "stack" {
+  description = "Name of the stack, the value of the label `karst.stack`."
+  value       = var.stack
+}

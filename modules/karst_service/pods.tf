@@ -1,0 +1,244 @@
+# A pod is three containers in one network namespace, made and replaced as a chain: pod → app → sidecar → gate. With
+# siblings instead of a chain, Terraform stopped the old app before the new sidecar was healthy.
+
+data "docker_network" "mesh" {
+  name = var.network
+}
+
+locals {
+  envoy_configs = {
+    for name, service in local.services : name => templatefile("${path.module}/templates/envoy.yaml.tmpl", {
+      service      = name
+      stack        = var.stack
+      trust_domain = var.trust_domain
+      callers      = service.allow == null ? sort(keys(local.services)) : service.allow
+      expose       = service.expose
+      app_port     = service.port
+    })
+  }
+
+  app_env = {
+    for name, service in local.services : name => merge(
+      {
+        PORT                     = tostring(coalesce(service.port, service.detection.port, 8000))
+        HOST                     = "127.0.0.1"
+        HOME                     = "/tmp"
+        HTTP_PROXY               = "http://127.0.0.1:15001"
+        http_proxy               = "http://127.0.0.1:15001"
+        NO_PROXY                 = "localhost,127.0.0.1,::1"
+        no_proxy                 = "localhost,127.0.0.1,::1"
+        OTEL_SERVICE_NAME        = name
+        OTEL_RESOURCE_ATTRIBUTES = "service.version=${service.revision},karst.stack=${var.stack}"
+        KARST_OTEL               = service.otel ? "on" : "off"
+      },
+      var.otlp_endpoint == "" ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint },
+      service.detection.env,
+      service.env,
+      {
+        KARST_SERVICE  = name
+        KARST_STACK    = var.stack
+        KARST_REVISION = service.revision
+        KARST_PORT     = service.port == null ? "" : tostring(service.port)
+        KARST_HEALTH   = service.health == null ? "" : service.health
+      },
+    )
+  }
+
+  # Everything a pod is made of. A change of any of it replaces the pod as a whole, because two generations inside one
+  # network namespace would fight over their ports. Certificates are left out: they rotate in place.
+  generations = {
+    for name, service in local.services : name => substr(sha256(jsonencode([
+      service.image.input_hash,
+      local.infra_hashes,
+      local.envoy_configs[name],
+      local.app_env[name],
+      service.identity.app_secrets_digest,
+      [data.external.identity.result.uid, data.external.identity.result.gid],
+    ])), 0, 12)
+  }
+
+  labels = {
+    for name, service in local.services : name => {
+      "karst.stack"      = var.stack
+      "karst.service"    = name
+      "karst.revision"   = service.revision
+      "karst.generation" = local.generations[name]
+    }
+  }
+
+  # A fresh name each time, ignored afterwards: with names made of content alone, every failed deploy ended in "container
+  # name already in use" on the retry and on the revert. Containers are found by label.
+  stamp = formatdate("MMDDhhmmss", plantimestamp())
+  names = {
+    for name, generation in local.generations : name => {
+      for role in ["pod", "app", "sidecar"] :
+      role => "${name}-${role}-${local.stamp}-${substr(sha256("${var.stack}/${generation}"), 0, 6)}"
+    }
+  }
+}
+
+# Owns the network namespace and the name `<service>` on the network; sets the packet filter, drops every right, sleeps.
+resource "docker_container" "pod" {
+  for_each = local.services
+
+  name       = local.names[each.key].pod
+  image      = docker_image.infra["sidecar"].image_id
+  entrypoint = ["/opt/karst/pod"]
+  init       = true
+  restart    = "unless-stopped"
+  must_run   = true
+
+  networks_advanced {
+    name    = data.docker_network.mesh.id
+    aliases = [each.key]
+  }
+
+  # What the packet filter takes to be set; the entry script gives all of it up before it idles.
+  capabilities {
+    add  = ["CAP_NET_ADMIN", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"]
+    drop = ["ALL"]
+  }
+  security_opts = ["no-new-privileges:true"]
+  memory        = 32
+  memory_swap   = 32
+
+  dynamic "labels" {
+    for_each = merge(local.labels[each.key], { "karst.role" = "pod" })
+    content {
+      label = labels.key
+      value = labels.value
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [name]
+  }
+}
+
+# The runner as PID 1 and the repository's main() as its child. Never sees a mesh key.
+resource "docker_container" "app" {
+  for_each = local.services
+
+  name                  = local.names[each.key].app
+  image                 = docker_image.app[each.key].image_id
+  network_mode          = "container:${docker_container.pod[each.key].id}"
+  env                   = [for key, value in local.app_env[each.key] : "${key}=${value}"]
+  restart               = "unless-stopped"
+  destroy_grace_seconds = 15
+  read_only             = true
+  tmpfs                 = { "/tmp" = "rw,nosuid,nodev,size=256m,mode=1777" }
+  memory                = each.value.memory_mib
+  memory_swap           = each.value.memory_mib
+  cpus                  = each.value.cpus == null ? null : tostring(each.value.cpus)
+
+  dynamic "mounts" {
+    for_each = each.value.identity.app_secrets == "" ? [] : [each.value.identity.app_secrets]
+    content {
+      type      = "bind"
+      source    = mounts.value
+      target    = "/run/secrets"
+      read_only = true
+    }
+  }
+
+  capabilities {
+    drop = ["ALL"]
+  }
+  security_opts = ["no-new-privileges:true"]
+
+  dynamic "labels" {
+    for_each = merge(local.labels[each.key], { "karst.role" = "app" })
+    content {
+      label = labels.key
+      value = labels.value
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [name]
+  }
+}
+
+# Envoy. It runs as the numeric owner of its key, so that a 0600 key needs nobody to be root.
+resource "docker_container" "sidecar" {
+  for_each = local.services
+
+  name         = local.names[each.key].sidecar
+  image        = docker_image.infra["sidecar"].image_id
+  entrypoint   = ["/opt/karst/sidecar"]
+  network_mode = "container:${docker_container.pod[each.key].id}"
+  user         = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+  restart      = "unless-stopped"
+  read_only    = true
+  tmpfs = {
+    "/run/karst" = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
+    "/tmp"       = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
+  }
+  env = [
+    "ENVOY_CONFIG=${local.envoy_configs[each.key]}",
+    "KARST_DRAIN_SECONDS=${var.drain_seconds}",
+  ]
+  # Longer than the drain: a kill in the middle of it would lose the requests that the drain waits for.
+  destroy_grace_seconds = var.drain_seconds + 10
+  memory                = 256
+  memory_swap           = 256
+
+  mounts {
+    type      = "bind"
+    source    = each.value.identity.dir
+    target    = "/secrets"
+    read_only = true
+  }
+
+  capabilities {
+    drop = ["ALL"]
+  }
+  security_opts = ["no-new-privileges:true"]
+
+  dynamic "labels" {
+    for_each = merge(local.labels[each.key], { "karst.role" = "sidecar" })
+    content {
+      label = labels.key
+      value = labels.value
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [name]
+  }
+
+  depends_on = [docker_container.app]
+}
+
+# The switch. Asks the new generation HealthCheck over mTLS; when it is SERVING, drains the old one; when it does not get
+# there, takes the new one out of rotation and fails with the reason. Terraform destroys nothing old before all gates ran.
+resource "terraform_data" "gate" {
+  for_each = local.services
+
+  triggers_replace = [docker_container.sidecar[each.key].id]
+
+  provisioner "local-exec" {
+    command     = "exec \"$KARST_GATE\""
+    interpreter = ["/bin/sh", "-c"]
+    quiet       = true
+    environment = {
+      KARST_GATE         = "${local.scripts}/gate"
+      KARST_SERVICE      = each.key
+      KARST_STACK        = var.stack
+      KARST_POD          = docker_container.pod[each.key].name
+      KARST_POD_ADDRESS  = docker_container.pod[each.key].network_data[0].ip_address
+      KARST_POD_ID       = docker_container.pod[each.key].id
+      KARST_EDGE         = var.edge == null ? "" : "${var.edge.host}:${var.edge.port}"
+      KARST_SECRETS_DIR  = abspath(var.secrets_dir)
+      KARST_TRUST_DOMAIN = var.trust_domain
+      KARST_GATE_TIMEOUT = var.gate_timeout
+    }
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}

@@ -1,0 +1,146 @@
+################################################################################
+# What to run
+################################################################################
+
+variable "stack" {
+  description = "Name of the stack: it labels every container and prefixes every image, so that several stacks share one host."
+  type        = string
+  default     = "karst"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.stack))
+    error_message = "The stack must be 2 to 20 characters of `a-z`, `0-9` and `-`, beginning with a letter, for example `karst` or `team-a`."
+  }
+}
+
+# `any` and not list(object({ … })): entries may be a bare slug or a mapping, and a typed object would drop an unknown key
+# without a word. scripts/fetch checks every key and suggests the right one.
+variable "slugs" {
+  description = "What to deploy: a list whose entries are a slug (`gh:owner/repo#ref`, `gl:`, `bb:`, `dir:path`) or a mapping with `slug` and any of the keys listed in docs/slugs.md."
+  type        = any
+  nullable    = false
+
+  validation {
+    condition     = can([for entry in var.slugs : entry]) && !can(keys(var.slugs))
+    error_message = "The slugs must be a list, for example [\"gh:owner/repo#v1.2.0\", { slug = \"dir:./shop\", port = 8000 }]."
+  }
+}
+
+variable "base_dir" {
+  description = "Folder that `dir:` slugs are relative to. Default: the folder of the root module."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "lock_file" {
+  description = "Lock file that keeps each ref's commit (made to be committed). Empty: refs are resolved anew in every plan."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+################################################################################
+# Mesh
+################################################################################
+
+variable "network" {
+  description = "Id or name of the Docker network that the services share, usually module.karst_mesh.network_id."
+  type        = string
+  nullable    = false
+}
+
+variable "network_name" {
+  description = "Name of that network as it appears in the certificates' second DNS name, `<service>.<network_name>`."
+  type        = string
+  default     = "iacnet"
+  nullable    = false
+}
+
+variable "secrets_dir" {
+  description = "Folder with the CA (`ca.pem`, `ca.key`) in which the identities are kept. It must be on the Docker host."
+  type        = string
+  nullable    = false
+}
+
+variable "trust_domain" {
+  description = "SPIFFE trust domain of the identities."
+  type        = string
+  default     = "karst.local"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
+    error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
+  }
+}
+
+variable "edge" {
+  description = "Where the edge listens on this machine. Null: there is no edge, and the gate asks each pod by its own address."
+  type = object({
+    host = optional(string, "127.0.0.1")
+    port = optional(number, 15000)
+  })
+  default = null
+}
+
+################################################################################
+# Images
+################################################################################
+
+variable "base_image" {
+  description = "Debian-based image with Python 3.11 that everything is built on."
+  type        = string
+  default     = "python:3.11-slim"
+  nullable    = false
+}
+
+variable "build_ca_file" {
+  description = "CA bundle given to builds as a secret mount, for networks whose proxy has a CA of its own. Empty: none. Never part of an image."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "keep_images" {
+  description = "Whether images stay on the host when Terraform is done with them, which is what a rollback starts from."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+################################################################################
+# Running
+################################################################################
+
+variable "otlp_endpoint" {
+  description = "OTLP collector for the apps' traces, for example `http://collector:4318`. Empty: OTLP/JSON lines on the apps' stdout."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "gate_timeout" {
+  description = "Seconds that a new generation has to answer SERVING before it is taken out of rotation and the apply fails."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.gate_timeout >= 5 && var.gate_timeout <= 3600
+    error_message = "The gate's timeout must be 5 to 3600 seconds."
+  }
+}
+
+variable "drain_seconds" {
+  description = "Longest time a replaced generation may take to finish its open requests before it is stopped."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = var.drain_seconds >= 0 && var.drain_seconds <= 600
+    error_message = "The drain limit must be 0 to 600 seconds."
+  }
+}

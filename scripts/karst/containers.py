@@ -1,0 +1,102 @@
+"""The containers of a stack, found by label and never by name (names change with every generation)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from karst.errors import KarstError
+
+STACK, SERVICE, ROLE = "karst.stack", "karst.service", "karst.role"
+REVISION, GENERATION = "karst.revision", "karst.generation"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One container of a pod, or the edge.
+
+    Attributes:
+        id: full container id.
+        name: name without the leading slash.
+        service: service it belongs to, ``edge`` for the edge.
+        role: ``pod``, ``app``, ``sidecar`` or ``edge``.
+        revision: revision of the service's source.
+        generation: hash of everything the pod is made of.
+        state: Docker's word: created, running, restarting, exited …
+        created: seconds since the epoch.
+        pod_id: id of the container whose network namespace it is in; its own id for a pod.
+    """
+
+    id: str
+    name: str
+    service: str
+    role: str
+    revision: str
+    generation: str
+    state: str
+    created: int
+    pod_id: str
+
+
+def client(timeout: float = 30) -> Any:
+    """A Docker client for the engine that DOCKER_HOST names; KarstError when no engine answers."""
+    import docker  # noqa: PLC0415  (heavy: only commands that talk to Docker pay for it)
+
+    try:
+        connection = docker.from_env(timeout=timeout)
+        connection.ping()
+    except (docker.errors.DockerException, OSError) as err:
+        raise KarstError(
+            "no Docker engine answers at DOCKER_HOST (or the default socket)",
+            hint="start Docker, or run `make bootstrap`, which installs and starts one where it can",
+            code="no_docker",
+        ) from err
+    return connection
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[Any]:
+    """A Docker client that is closed afterwards."""
+    connection = client()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def members(connection: Any, stack: str, service: str | None = None) -> list[Member]:
+    """All containers of the stack (or of one service), stopped ones too, newest first."""
+    wanted = [f"{STACK}={stack}"] + ([f"{SERVICE}={service}"] if service else [])
+    # The low-level list is one request; the high-level one inspects every container on its own.
+    rows = connection.api.containers(all=True, filters={"label": wanted})
+    found = [_member(row) for row in rows if row["Labels"].get(ROLE)]
+    return sorted(found, key=lambda member: (-member.created, member.name))
+
+
+def _member(row: dict[str, Any]) -> Member:
+    labels = row["Labels"]
+    mode = (row.get("HostConfig") or {}).get("NetworkMode", "")
+    return Member(
+        id=row["Id"],
+        name=(row.get("Names") or ["/"])[0].lstrip("/"),
+        service=labels.get(SERVICE, ""),
+        role=labels[ROLE],
+        revision=labels.get(REVISION, ""),
+        generation=labels.get(GENERATION, ""),
+        state=row.get("State", ""),
+        created=int(row.get("Created", 0)),
+        pod_id=mode.removeprefix("container:") if mode.startswith("container:") else row["Id"],
+    )
+
+
+def tail(connection: Any, container_id: str, lines: int) -> list[str]:
+    """The last ``lines`` lines that a container printed, without failing when it is gone."""
+    import docker  # noqa: PLC0415
+
+    try:
+        raw = connection.api.logs(container_id, stdout=True, stderr=True, tail=lines)
+    except docker.errors.APIError:
+        return []
+    return raw.decode("utf-8", "replace").splitlines()[-lines:]

@@ -1,0 +1,134 @@
+"""The gate: the last link of a service's deploy, and the switch between two generations of it.
+
+It asks the new pod HealthCheck over mTLS, by the pod's own name, until it is SERVING. Then it drains the older pods of
+that service. When the new pod does not get there, it takes that one out of rotation, so that the old one keeps serving
+alone, and fails with the reason and the app's last lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from karst import containers
+from karst.errors import KarstError, UnhealthyError, UsageError
+
+if TYPE_CHECKING:
+    from karst.probe import Health
+
+POLL_SECONDS = 0.1
+LOG_LINES = 15
+HEALTHY = ("SERVING", "COMPLETED")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate is asked to let through.
+
+    Attributes:
+        service, stack: names.
+        pod: name of the new pod's container, which is also its name on the network.
+        pod_id: id of that container.
+        address: host and port to ask at: the edge, or the pod itself where there is no edge.
+        secrets_dir: folder with the operator's identity.
+        timeout: seconds until the new pod must be SERVING.
+    """
+
+    service: str
+    stack: str
+    pod: str
+    pod_id: str
+    address: tuple[str, int]
+    secrets_dir: Path
+    trust_domain: str
+    timeout: float
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Gate:
+        """Read the values that Terraform hands over by environment, never by a command line."""
+        try:
+            host, _, port = (env.get("KARST_EDGE") or f"{env['KARST_POD_ADDRESS']}:15000").rpartition(":")
+            return cls(
+                service=env["KARST_SERVICE"],
+                stack=env["KARST_STACK"],
+                pod=env["KARST_POD"],
+                pod_id=env["KARST_POD_ID"],
+                address=(host, int(port)),
+                secrets_dir=Path(env["KARST_SECRETS_DIR"]),
+                trust_domain=env.get("KARST_TRUST_DOMAIN", "karst.local"),
+                timeout=float(env.get("KARST_GATE_TIMEOUT", "60")),
+            )
+        except (KeyError, ValueError) as err:
+            raise UsageError(
+                f"the gate needs {err} in its environment",
+                hint="modules/karst_service/pods.tf runs it; to ask by hand use scripts/health",
+            ) from err
+
+
+def main() -> int:
+    """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
+    gate = Gate.from_env(os.environ)
+    with containers.engine() as docker:
+        health = wait(gate, docker)
+        if health.status in HEALTHY:
+            drained = drain_older(gate, docker)
+            after = f", drained {drained} older" if drained else ""
+            print(f"{gate.service}: {health.status} at {health.revision[:12]}{after}", file=sys.stderr)
+            return 0
+        lines = last_words(gate, docker)
+        drain(docker, [m for m in containers.members(docker, gate.stack, gate.service) if m.pod_id == gate.pod_id])
+    raise UnhealthyError(
+        "\n".join([f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}", *lines]),
+        hint=f"the generation that served before still serves, if there was one; see `iac logs --service {gate.service}`",
+        code="unhealthy",
+    )
+
+
+def wait(gate: Gate, docker: Any) -> Health:
+    """Ask until the pod is SERVING or COMPLETED, has FAILED for good, or the time is up; return the last answer."""
+    from karst.probe import probe  # noqa: PLC0415
+
+    deadline = time.monotonic() + gate.timeout
+    while True:
+        health = probe(
+            gate.service,
+            sni=gate.pod,
+            address=gate.address,
+            secrets_dir=gate.secrets_dir,
+            trust_domain=gate.trust_domain,
+            timeout=2.0,
+        )
+        if health.status in (*HEALTHY, "FAILED") or time.monotonic() >= deadline:
+            return health
+        time.sleep(POLL_SECONDS)
+
+
+def drain_older(gate: Gate, docker: Any) -> int:
+    """Drain every running older pod of the service; return how many there were."""
+    found = containers.members(docker, gate.stack, gate.service)
+    new = next((m for m in found if m.id == gate.pod_id), None)
+    if new is None:
+        raise KarstError(f"{gate.service}: the new pod {gate.pod} is gone", hint="run the apply again", code="pod_gone")
+    return drain(docker, [m for m in found if m.pod_id != gate.pod_id and m.created <= new.created])
+
+
+def drain(docker: Any, pods: list[containers.Member]) -> int:
+    """Ask the sidecars among ``pods`` to leave the rotation; they stay up until Terraform stops them."""
+    sidecars = [m for m in pods if m.role == "sidecar" and m.state == "running"]
+    for sidecar in sidecars:
+        execution = docker.api.exec_create(sidecar.id, ["/opt/karst/drain", "--leave"])
+        docker.api.exec_start(execution["Id"], detach=False)
+    return len(sidecars)
+
+
+def last_words(gate: Gate, docker: Any) -> list[str]:
+    """The app's last lines, indented, for the error text."""
+    found = containers.members(docker, gate.stack, gate.service)
+    apps = [m for m in found if m.role == "app" and m.pod_id == gate.pod_id]
+    lines = containers.tail(docker, apps[0].id, LOG_LINES) if apps else []
+    return [f"last {len(lines)} lines of {gate.service}:", *(f"  | {line}" for line in lines)] if lines else []
