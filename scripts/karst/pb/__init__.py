@@ -1,0 +1,1 @@
+"""The messages and services of proto/controlplane.proto (generated: scripts/toolchain/proto)."""
