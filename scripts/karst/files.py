@@ -25,8 +25,11 @@ def cache_dir() -> Path:
     return Path(base) / "karst"
 
 
-def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """Write to a temporary name beside ``path`` and rename: a reader sees the old file or the new one, never half."""
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+    """Write to a temporary name beside ``path`` and rename: a reader sees the old file or the new one, never half.
+
+    ``owner`` is (uid, gid) for a caller that may give files away; the new file has it before it has its name.
+    """
     raw = data.encode() if isinstance(data, str) else data
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +37,8 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
         try:
             with os.fdopen(fd, "wb") as handle:
                 os.fchmod(handle.fileno(), mode)
+                if owner is not None:
+                    os.fchown(handle.fileno(), *owner)
                 handle.write(raw)
                 handle.flush()
                 os.fsync(handle.fileno())

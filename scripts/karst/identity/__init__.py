@@ -1,0 +1,78 @@
+"""Who is who in the mesh: the certificate authority, one short-lived certificate per service, and app secrets.
+
+``handle`` answers Terraform's ``external`` data source; ``main`` is the same by hand (`scripts/identity`).
+Nothing here ever prints or returns a key or a secret: only paths, fingerprints and dates.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from karst.errors import UsageError
+from karst.external import json_field
+
+TRUST_DOMAIN = "karst.local"
+NETWORK = "iacnet"
+
+
+def handle(query: dict[str, str]) -> dict[str, str]:
+    """Issue what is absent, wrong or about to expire; return where everything is.
+
+    In: ``secrets_dir``; ``services``, a JSON list of service names, ``ops/edge`` and ``ops/operator``; ``network`` and
+    ``trust_domain`` (defaults ``iacnet``, ``karst.local``); ``app_secrets``, JSON {service: [environment variables]}.
+    Out: ``services``, JSON {name: {dir, fingerprint, not_after, uri, app_secrets, app_secrets_digest}};
+    ``ca_fingerprint``; ``uid`` and ``gid``, the numeric owner of the key files.
+
+    Raises KarstError: an authority that cannot issue, a folder that cannot be written, a secret that is not set.
+    """
+    from karst.identity.app_secrets import hand_over
+    from karst.identity.names import Identity
+    from karst.identity.store import Store
+
+    if not query.get("secrets_dir"):
+        raise UsageError("the query names no `secrets_dir`", code="bad_query")
+    names = json_field(query, "services", [])
+    wanted = json_field(query, "app_secrets", {})
+    if not isinstance(names, list) or not isinstance(wanted, dict):
+        raise UsageError("`services` must be a JSON list and `app_secrets` a JSON object", code="bad_query")
+    network, trust_domain = query.get("network") or NETWORK, query.get("trust_domain") or TRUST_DOMAIN
+    identities = [Identity.parse(name, network=network, trust_domain=trust_domain) for name in dict.fromkeys(names)]
+
+    store = Store(Path(query["secrets_dir"]).expanduser().absolute())
+    with store.locked():
+        issued = store.ensure(identities)
+        app = hand_over(store, {identity.name: wanted.get(identity.name) or [] for identity in identities})
+    services: dict[str, Any] = {leaf.identity.name: {**leaf.to_dict(), **app[leaf.identity.name]} for leaf in issued}
+    return {
+        "services": json.dumps(services, sort_keys=True),
+        "ca_fingerprint": store.authority_fingerprint,
+        "uid": str(store.owner[0]),
+        "gid": str(store.owner[1]),
+    }
+
+
+def main(argv: list[str]) -> int:
+    """By hand: ``scripts/identity [--secrets-dir DIR] [--network N] [--trust-domain D] NAME…`` prints JSON."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="identity", description="Issue and renew the mesh's certificates.")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a service, `ops/edge` or `ops/operator`")
+    parser.add_argument("--secrets-dir", default="secrets")
+    parser.add_argument("--network", default=NETWORK)
+    parser.add_argument("--trust-domain", default=TRUST_DOMAIN)
+    args = parser.parse_args(argv)
+    result: dict[str, Any] = dict(
+        handle(
+            {
+                "secrets_dir": args.secrets_dir,
+                "services": json.dumps(args.names),
+                "network": args.network,
+                "trust_domain": args.trust_domain,
+            }
+        )
+    )
+    result["services"] = json.loads(result["services"])
+    print(json.dumps(result, indent=2, sort_keys=True))
+    return 0
