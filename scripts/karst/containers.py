@@ -42,7 +42,7 @@ class Member:
 
 def client(timeout: float = 30) -> Any:
     """A Docker client for the engine that DOCKER_HOST names; KarstError when no engine answers."""
-    import docker  # noqa: PLC0415  (heavy: only commands that talk to Docker pay for it)
+    import docker
 
     try:
         connection = docker.from_env(timeout=timeout)
@@ -93,10 +93,10 @@ def _member(row: dict[str, Any]) -> Member:
 
 def tail(connection: Any, container_id: str, lines: int) -> list[str]:
     """The last ``lines`` lines that a container printed, without failing when it is gone."""
-    import docker  # noqa: PLC0415
+    import docker
 
     try:
         raw = connection.api.logs(container_id, stdout=True, stderr=True, tail=lines)
     except docker.errors.APIError:
         return []
-    return raw.decode("utf-8", "replace").splitlines()[-lines:]
+    return bytes(raw).decode("utf-8", "replace").splitlines()[-lines:]

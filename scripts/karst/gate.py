@@ -84,14 +84,14 @@ def main() -> int:
         drain(docker, [m for m in containers.members(docker, gate.stack, gate.service) if m.pod_id == gate.pod_id])
     raise UnhealthyError(
         "\n".join([f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}", *lines]),
-        hint=f"the generation that served before still serves, if there was one; see `iac logs --service {gate.service}`",
+        hint=f"the generation that served before still serves, if there was one; `iac logs -s {gate.service}` has more",
         code="unhealthy",
     )
 
 
 def wait(gate: Gate, docker: Any) -> Health:
     """Ask until the pod is SERVING or COMPLETED, has FAILED for good, or the time is up; return the last answer."""
-    from karst.probe import probe  # noqa: PLC0415
+    from karst.probe import probe
 
     deadline = time.monotonic() + gate.timeout
     while True:

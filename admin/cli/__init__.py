@@ -1,0 +1,1 @@
+"""The `iac` command: works on a stack directly, through Terraform and Docker."""

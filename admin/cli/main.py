@@ -1,0 +1,210 @@
+"""The `iac` command's commands and options. Each command is a few lines over the module that does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from karst.errors import Exit, KarstError, UsageError, did_you_mean
+from karst.stack import Stack, resolve
+
+
+class Suggesting(click.Group):
+    """A group that answers a mistyped command with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as err:
+            near = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"{err.message.rstrip('.')}{'; ' + near if near else ''}", ctx) from None
+
+
+@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stack", metavar="NAME", help="Stack to work on (KARST_STACK; default karst).")
+@click.pass_context
+def cli(ctx: click.Context, stack: str | None) -> None:
+    """From a list of git repositories to running, mutually authenticated services on a Docker host."""
+    load_dotenv()
+    ctx.obj = stack
+
+
+def _file(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--file", "-f", "list_file", metavar="FILE", help="YAML or JSON list of slugs (default repos.yaml)."
+    )(command)
+
+
+def _ports(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, purpose in (
+        ("front-door", "http://<service>.localhost for exposed services"),
+        ("metrics", "statistics"),
+        ("edge", "mTLS to every service"),
+    ):
+        command = click.option(f"--{name}-port", type=click.IntRange(1, 65535), help=f"Port on 127.0.0.1: {purpose}.")(
+            command
+        )
+    command = click.option("--network", metavar="NAME", help="Docker network to make (KARST_NETWORK).")(command)
+    return click.option("--secrets-dir", metavar="DIR", help="Folder of CA and identities (KARST_SECRETS_DIR).")(
+        command
+    )
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+_EVENTS = click.option("--events", is_flag=True, help="Events as JSON lines on stdout, the last one `result`.")
+_YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+@cli.command()
+@_file
+@_ports
+@_EVENTS
+@click.pass_obj
+def deploy(stack: str | None, /, events: bool, **settings: Any) -> int:
+    """Plan, apply, and ask every service for its health."""
+    from admin.cli import runs
+
+    return runs.deploy(_resolve(stack, **settings), as_events=events)
+
+
+@cli.command()
+@_file
+@_ports
+@_JSON
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to change.")
+@click.pass_obj
+def plan(stack: str | None, /, as_json: bool, detailed_exitcode: bool, **settings: Any) -> int:
+    """Say what would change, and save it for `iac apply`."""
+    from admin.cli import runs
+
+    return runs.plan(_resolve(stack, **settings), as_json=as_json, detailed=detailed_exitcode)
+
+
+@cli.command()
+@_file
+@_ports
+@_EVENTS
+@click.pass_obj
+def apply(stack: str | None, /, events: bool, **settings: Any) -> int:
+    """Apply exactly the saved plan; without one, plan first."""
+    from admin.cli import runs
+
+    return runs.apply(_resolve(stack, **settings), as_events=events)
+
+
+@cli.command()
+@_EVENTS
+@_YES
+@click.option("--keep-images", is_flag=True, help="Leave the services' images on the host.")
+@click.pass_obj
+def destroy(stack: str | None, events: bool, yes: bool, keep_images: bool) -> int:
+    """Remove the stack's containers, network and images. Secrets, list and lock file stay."""
+    from admin.cli import runs
+
+    resolved = _resolve(stack)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Destroy stack `{resolved.name}`?", abort=True)
+    return runs.destroy(resolved, as_events=events, keep_images=keep_images)
+
+
+@cli.command()
+@_JSON
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
+    """Ask services for their health over gRPC and mTLS; exit 5 when one is not healthy."""
+    from admin.cli import output
+    from karst.health import HEALTHY, ask
+
+    answers = ask(_resolve(stack), list(services) or None)
+    if as_json:
+        output.print_json(output.health_rows(answers))
+    elif answers:
+        output.health_table(answers)
+    else:
+        click.echo("no services are deployed; `iac deploy --file repos.yaml` deploys some", err=True)
+    return int(Exit.OK if all(answer.status in HEALTHY for answer in answers) else Exit.UNHEALTHY)
+
+
+@cli.command()
+@click.option("--service", "-s", "services", multiple=True, metavar="NAME", help="Service to show; may be repeated.")
+@click.option("--follow", is_flag=True, help="Go on as lines come, also over replacements.")
+@click.option("--tail", "lines", type=click.IntRange(0), default=200, show_default=True, help="Lines to begin with.")
+@click.option("--timestamps", "-t", is_flag=True, help="Begin each line with its time.")
+@_JSON
+@click.pass_obj
+def logs(
+    stack: str | None, services: tuple[str, ...], follow: bool, lines: int, timestamps: bool, as_json: bool
+) -> int:
+    """Show what the services print, merged in the order of time."""
+    from admin.cli.logs import show
+
+    return show(_resolve(stack), list(services), follow=follow, lines=lines, timestamps=timestamps, as_json=as_json)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def detect(arguments: tuple[str, ...]) -> int:
+    """Say how a repository would be started, and why: `iac detect PATH|SLUG [--json] [--explain]`."""
+    from karst.detect.byhand import main
+
+    return main(list(arguments))
+
+
+@cli.command()
+@_file
+@click.argument("service", required=False)
+@click.pass_obj
+def update(stack: str | None, list_file: str | None, service: str | None) -> int:
+    """Move the lock file to the refs' newest commits: of one SERVICE, or of all."""
+    from admin.cli.update import move
+
+    return move(_resolve(stack, list_file=list_file), service)
+
+
+def load_dotenv() -> None:
+    """Read `.env` of the working folder or the checkout; what the environment already has wins."""
+    from dotenv import find_dotenv, load_dotenv
+
+    from karst.stack import ROOT
+
+    path = find_dotenv(usecwd=True) or str(ROOT / ".env")
+    with contextlib.suppress(OSError):
+        load_dotenv(path, override=False)
+
+
+def _resolve(stack: str | None, **settings: Any) -> Stack:
+    return resolve(name=stack, **settings)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command; every error is a sentence on stderr and an exit code of docs/cli.md."""
+    try:
+        code = cli.main(args=arguments, prog_name="iac", standalone_mode=False)
+        return int(code or 0)
+    except KarstError as err:
+        # What an event stream has already told is not told again.
+        if not getattr(err, "told", False):
+            click.echo(f"iac: {err}", err=True)
+        return int(err.exit_code)
+    except click.UsageError as err:
+        click.echo(f"iac: {err.format_message()}", err=True)
+        return int(Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("iac: interrupted", err=True)
+        return int(Exit.INTERRUPTED)
+    except click.ClickException as err:
+        click.echo(f"iac: {err.format_message()}", err=True)
+        return int(Exit.FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return int(Exit.FAILED)
+
+
+__all__ = ["UsageError", "cli", "run"]

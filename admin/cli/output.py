@@ -1,0 +1,120 @@
+"""How the command speaks: events and tables for a person, JSON for a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from karst.events import Event, Sink
+
+if TYPE_CHECKING:
+    from karst.probe import Health
+
+_COLORS = {
+    "SERVING": "green",
+    "COMPLETED": "green",
+    "STARTING": "yellow",
+    "create": "green",
+    "replace": "yellow",
+    "update": "yellow",
+    "destroy": "red",
+}
+
+
+def console(*, stderr: bool = False) -> Any:
+    """A rich console: colours on a terminal unless NO_COLOR is set, plain lines elsewhere."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def health_rows(answers: Sequence[Health]) -> list[dict[str, Any]]:
+    """Health answers as plain objects, at least {service, status, revision, reason}."""
+    return [dataclasses.asdict(answer) for answer in answers]
+
+
+def health_table(answers: Sequence[Health]) -> None:
+    """A table of health answers on stdout."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("SERVICE", "STATUS", "REVISION", "PORT", "REASON"):
+        table.add_column(column, no_wrap=column != "REASON")
+    for answer in answers:
+        table.add_row(
+            answer.service,
+            Text(answer.status, style=_COLORS.get(answer.status, "red")),
+            answer.revision[:16],
+            str(answer.app_port or ""),
+            Text(answer.reason),
+        )
+    console().print(table)
+
+
+def human(stream: TextIO | None = None) -> Sink:
+    """A sink that tells a person, one line an event, what is going on; errors are left to whoever raises them."""
+    screen = console(stderr=True) if stream is None else None
+
+    def write(event: Event) -> None:
+        line = _line(event)
+        if line is None:
+            return
+        if screen is None:
+            print(line, file=stream, flush=True)
+        else:
+            screen.print(line, markup=False)
+
+    return write
+
+
+def _line(event: Event) -> str | None:
+    kind = event["type"]
+    if kind == "phase":
+        return {
+            "start": f"── {event['phase']}",
+            "done": f"   {event['phase']} done in {event.get('seconds', 0):.1f} s",
+        }.get(event["state"])
+    if kind == "service":
+        return _service_line(event)
+    if kind == "log":
+        return f"   {event['line']}"
+    if kind == "diagnostic":
+        hint = f"\n  hint: {event['hint']}" if event.get("hint") else ""
+        return f"{event['severity']}: {event['message']}{hint}"
+    if kind == "plan":
+        return "\n".join(_plan_lines(event["services"]))
+    return None
+
+
+def _service_line(event: Event) -> str | None:
+    name = event["service"] if event["service"] not in ("", "builder", "runner", "sidecar") else "stack"
+    if event["state"] == "start":
+        return (
+            f"   {name}: building {event['step']}" if "image" in event["step"] and event["action"] == "create" else None
+        )
+    did = {"create": "ready", "delete": "removed", "update": "changed"}.get(event["action"], event["action"])
+    if event["state"] == "failed":
+        did = "failed"
+    return f"   {name}: {event['step']} {did} ({event.get('seconds', 0):.0f} s)"
+
+
+def _plan_lines(services: dict[str, dict[str, Any]]) -> list[str]:
+    lines = []
+    for name, entry in services.items():
+        if entry["action"] == "none":
+            continue
+        steps = ", ".join(f"{step} {action}" for step, action in entry["steps"].items())
+        lines.append(f"   {entry['action']:8} {name or '(shared)'}: {steps}")
+    untouched = [name for name, entry in services.items() if name and entry["action"] == "none"]
+    if untouched:
+        lines.append(f"   untouched: {', '.join(untouched)}")
+    return lines or ["   nothing to change"]

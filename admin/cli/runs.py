@@ -1,0 +1,249 @@
+"""Runs that change a stack: plan, apply, deploy, destroy. One at a time per stack."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from admin.cli import output
+from karst import containers, manifest, plans, preflight
+from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
+from karst.events import Events, ndjson
+from karst.files import locked, write_atomic
+from karst.health import HEALTHY, ask
+from karst.stack import Stack
+from karst.terraform import Outcome, Terraform, variables_file
+
+
+def deploy(stack: Stack, *, as_events: bool) -> int:
+    """Plan, apply and probe; return the exit code."""
+    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply())
+
+
+def apply(stack: Stack, *, as_events: bool) -> int:
+    """Apply the saved plan and probe; plan first when none is saved."""
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved())
+
+
+def plan(stack: Stack, *, as_json: bool, detailed: bool) -> int:
+    """Plan, save it, and print it in the language of services."""
+    found: dict[str, Any] = {}
+
+    def body(run: Run) -> int:
+        found.update(run.plan())
+        return int(Exit.OK)
+
+    code = _run(stack, "plan", False, body)
+    if code == Exit.OK and as_json:
+        output.print_json({"stack": stack.name, "plan_file": str(stack.plan_file), "services": found})
+    changes = any(entry["action"] != "none" for entry in found.values())
+    return 2 if code == Exit.OK and detailed and changes else code
+
+
+def destroy(stack: Stack, *, as_events: bool, keep_images: bool) -> int:
+    """Remove what Terraform made, then the stack's images."""
+    return _run(stack, "destroy", as_events, lambda run: run.destroy(keep_images=keep_images))
+
+
+class Run:
+    """One run that holds the stack's lock."""
+
+    def __init__(self, stack: Stack, events: Events) -> None:
+        self.stack = stack
+        self.events = events
+        self.answers: list[dict[str, Any]] = []
+
+    def plan_and_apply(self) -> int:
+        self.plan()
+        return self._apply()
+
+    def apply_saved(self) -> int:
+        if not self.stack.plan_file.exists():
+            return self.plan_and_apply()
+        saved = json.loads(self._plan_notes.read_text())
+        if saved.get("list_file") != str(self.stack.list_file):
+            raise UsageError(
+                f"the saved plan is for {saved.get('list_file')}, not for {self.stack.list_file}",
+                hint="plan again with `make plan SLUGS=…` (or `iac plan --file …`), or use `iac deploy`",
+                code="other_plan",
+            )
+        preflight.check(self.stack)
+        return self._apply()
+
+    def plan(self) -> dict[str, Any]:
+        """Check the list and the host, then plan; return the plan by service."""
+        manifest.load_file(self.stack.list_file)
+        preflight.check(self.stack)
+        variables_file(self.stack)
+        terraform = Terraform(self.stack, self.events)
+        with self._phase("init"):
+            terraform.init()
+        with self._phase("plan"):
+            outcome = terraform.plan()
+            if outcome.exit_code not in (0, 2):
+                self._failed(outcome, "the plan failed, and nothing was changed")
+        services = plans.summarize(terraform.show_plan())
+        notes = {"list_file": str(self.stack.list_file), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_atomic(self._plan_notes, json.dumps(notes), mode=0o600)
+        self.events.emit("plan", services=services, changes=sum(e["action"] != "none" for e in services.values()))
+        return services
+
+    def destroy(self, *, keep_images: bool) -> int:
+        if not self.stack.state_file.exists():
+            self.events.emit("log", line=f"stack `{self.stack.name}` is not deployed")
+            return int(Exit.OK)
+        variables_file(self.stack)
+        terraform = Terraform(self.stack, self.events)
+        with self._phase("init"):
+            terraform.init()
+        with self._phase("destroy"):
+            outcome = terraform.plan(destroy=True)
+            if outcome.exit_code == 2:
+                outcome = terraform.apply()
+            self._drop_plan()
+            if not outcome.ok:
+                self._failed(outcome, "the destroy did not finish; run it again")
+        if not keep_images:
+            with self._phase("images"):
+                _remove_images(self.stack.name)
+        return int(Exit.OK)
+
+    def _apply(self) -> int:
+        terraform = Terraform(self.stack, self.events)
+        terraform.init()
+        with self._phase("apply"):
+            outcome = terraform.apply()
+            # A plan can be applied once: what is left of it would only be called stale.
+            self._drop_plan()
+        if outcome.interrupted:
+            self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
+        self._probe()
+        unhealthy = [row["service"] for row in self.answers if row["status"] not in HEALTHY]
+        if not outcome.ok:
+            gates = [text for text in outcome.errors if "is not healthy" in text]
+            if gates and len(gates) == len(outcome.errors):
+                raise _told(UnhealthyError(gates[0], code="unhealthy"))
+            self._failed(outcome, "the apply failed")
+        if unhealthy:
+            raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
+        return int(Exit.OK)
+
+    def _probe(self) -> None:
+        with self._phase("health"):
+            # A service that has just been let through may still be moving in DNS; one that is down stays down.
+            deadline = time.monotonic() + 10
+            answers = ask(self.stack)
+            while any(a.status not in HEALTHY for a in answers) and time.monotonic() < deadline:
+                time.sleep(0.5)
+                answers = ask(self.stack)
+        self.answers = output.health_rows(answers)
+
+    def _failed(self, outcome: Outcome, message: str) -> None:
+        if outcome.interrupted:
+            raise KarstError(message, code="interrupted", exit_code=Exit.INTERRUPTED)
+        error = KarstError(outcome.errors[0] if outcome.errors else message, code="terraform_failed")
+        raise _told(error) if outcome.errors else error
+
+    def _drop_plan(self) -> None:
+        self.stack.plan_file.unlink(missing_ok=True)
+        self._plan_notes.unlink(missing_ok=True)
+
+    @property
+    def _plan_notes(self) -> Any:
+        return self.stack.plan_file.with_suffix(".json")
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self.events.emit("phase", phase=name, state="start")
+        try:
+            yield
+        except BaseException:
+            self.events.emit("phase", phase=name, state="failed", seconds=round(time.monotonic() - started, 1))
+            raise
+        self.events.emit("phase", phase=name, state="done", seconds=round(time.monotonic() - started, 1))
+
+
+def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int]) -> int:
+    """Hold the lock, run, and end the event stream with `result`, whatever happened."""
+    events = Events(ndjson(sys.stdout) if as_events else output.human())
+    run = Run(stack, events)
+    error: KarstError | None = None
+    code = int(Exit.FAILED)
+    try:
+        with _exclusive(stack, verb):
+            code = body(run)
+    except KarstError as err:
+        error, code = err, int(err.exit_code)
+        if as_events and not getattr(err, "told", False):
+            events.emit("diagnostic", severity="error", message=err.message, hint=err.hint)
+    finally:
+        events.emit(
+            "result",
+            run=verb,
+            stack=stack.name,
+            outcome=_outcome(code),
+            exit_code=code,
+            services=run.answers,
+            **({"error": error.to_dict()} if error else {}),
+        )
+    if run.answers and not as_events:
+        _table(run.answers)
+    if error and not as_events:
+        raise error
+    return code
+
+
+def _table(answers: list[dict[str, Any]]) -> None:
+    from karst.probe import Health
+
+    output.health_table([Health(**row) for row in answers])
+
+
+def _outcome(code: int) -> str:
+    return {0: "ok", 3: "busy", 5: "unhealthy", 6: "unknown", 130: "interrupted"}.get(code, "failed")
+
+
+@contextlib.contextmanager
+def _exclusive(stack: Stack, verb: str) -> Iterator[None]:
+    """Hold the stack's lock and say in the file who does; BusyError names the holder."""
+    notes = stack.lock_path.with_suffix(".json")
+    try:
+        holder = json.loads(notes.read_text())
+        who = f": `iac {holder['verb']}` by process {holder['pid']} since {holder['since']}"
+    except (OSError, ValueError, KeyError):
+        who = ""
+    busy = f"stack `{stack.name}` is busy{who}"
+    try:
+        with locked(stack.lock_path, wait=0, busy=busy):
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            write_atomic(notes, json.dumps({"verb": verb, "pid": os.getpid(), "since": since}))
+            try:
+                yield
+            finally:
+                notes.unlink(missing_ok=True)
+    except BusyError as err:
+        err.hint = err.hint or "wait for it, or stop it with Ctrl-C where it runs"
+        raise
+
+
+def _remove_images(stack: str) -> None:
+    import docker.errors
+
+    with containers.engine() as connection:
+        for image in connection.api.images(filters={"label": [f"{containers.STACK}={stack}"]}, all=False):
+            for tag in image.get("RepoTags") or [image["Id"]]:
+                with contextlib.suppress(docker.errors.APIError):
+                    connection.api.remove_image(tag)
+
+
+def _told(error: KarstError) -> KarstError:
+    """Mark an error whose text the event stream has already told."""
+    error.told = True  # type: ignore[attr-defined]
+    return error

@@ -1,0 +1,45 @@
+"""A Terraform plan in the language of services: what happens to each, and what is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from karst.terraform import _INSTANCE, step
+
+
+def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Per service: ``action`` (create, replace, update, destroy, none) and ``steps`` (step → action) that are not none.
+
+    The network, the edge and the shared images are under the name "" (no service's own).
+    """
+    services: dict[str, dict[str, Any]] = {}
+    for change in plan.get("resource_changes", []):
+        found = _INSTANCE.search(change.get("address", ""))
+        if not found or change.get("mode") != "managed":
+            continue
+        shared = found["name"] in ("infra", "edge", "mesh")
+        entry = services.setdefault("" if shared else found["key"] or "", {"action": "none", "steps": {}})
+        done = action(change.get("change", {}).get("actions", []))
+        if done != "none":
+            entry["steps"][step(found["type"], found["name"], found["key"])] = done
+    for entry in services.values():
+        entry["action"] = _overall(entry["steps"])
+    return dict(sorted(services.items()))
+
+
+def action(actions: list[str]) -> str:
+    """One word for Terraform's list of actions."""
+    kinds = set(actions)
+    if {"create", "delete"} <= kinds:
+        return "replace"
+    return next((word for kind, word in _WORDS.items() if kind in kinds), "none")
+
+
+_WORDS = {"create": "create", "delete": "destroy", "update": "update"}
+
+
+def _overall(steps: dict[str, str]) -> str:
+    if not steps:
+        return "none"
+    kinds = set(steps.values())
+    return steps.get("pod") or (kinds.pop() if len(kinds) == 1 else "update")

@@ -1,0 +1,147 @@
+"""A stack's name, folders and ports, and where each setting came from: option, environment, last deploy, default."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from karst.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_STACK = "karst"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+_PORTS = {"edge": 15000, "metrics": 9901, "front_door": 8088}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where one stack lives.
+
+    Attributes:
+        name: value of the label ``karst.stack``.
+        list_file: the YAML or JSON list to deploy.
+        network: name of the Docker network.
+        ports: ``edge``, ``metrics`` and ``front_door`` on 127.0.0.1.
+        secrets_dir: folder of the CA and the identities.
+        home: folder of the run's own files: variables, plan, lock, log.
+        data_dir, state_file: Terraform's; the default stack shares them with a plain `terraform apply` in envs/local.
+    """
+
+    name: str
+    list_file: Path
+    network: str
+    ports: dict[str, int]
+    secrets_dir: Path
+    home: Path
+    data_dir: Path
+    state_file: Path
+
+    @property
+    def root_module(self) -> Path:
+        return ROOT / "envs" / "local"
+
+    @property
+    def variables_file(self) -> Path:
+        return self.home / "karst.tfvars.json"
+
+    @property
+    def plan_file(self) -> Path:
+        return self.home / "karst.tfplan"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.home / "lock"
+
+    @property
+    def edge(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.ports["edge"])
+
+    def variables(self) -> dict[str, Any]:
+        """What envs/local is given as a variables file."""
+        extra = {"otlp_endpoint": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")}
+        timeout = os.environ.get("KARST_GATE_TIMEOUT")
+        if timeout:
+            extra["gate_timeout"] = timeout
+        return {
+            "stack": self.name,
+            "slugs_file": str(self.list_file),
+            "network_name": self.network,
+            "ports": self.ports,
+            "secrets_dir": str(self.secrets_dir),
+            **extra,
+        }
+
+
+def resolve(
+    *,
+    name: str | None = None,
+    list_file: str | None = None,
+    network: str | None = None,
+    edge_port: int | None = None,
+    metrics_port: int | None = None,
+    front_door_port: int | None = None,
+    secrets_dir: str | None = None,
+) -> Stack:
+    """Settle every setting; an argument of None means the caller has no wish.
+
+    Raises UsageError for a stack name that is not 2 to 20 of ``a-z0-9-``, or a port that is not a number.
+    """
+    chosen = name or os.environ.get("KARST_STACK") or DEFAULT_STACK
+    if not _NAME.fullmatch(chosen):
+        raise UsageError(
+            f"`{chosen[:40]}` is not a stack name",
+            hint="use 2 to 20 of a-z, 0-9 and -, beginning with a letter, for example `team-a`",
+            code="bad_stack",
+        )
+    default = chosen == DEFAULT_STACK
+    home = Path(os.environ.get("KARST_STATE_DIR") or ROOT / ".karst" / "stacks").absolute() / chosen
+    last = _last_variables(home / "karst.tfvars.json")
+    envs = ROOT / "envs" / "local"
+    last_ports = last.get("ports") or {}
+    given = {"edge": edge_port, "metrics": metrics_port, "front_door": front_door_port}
+    return Stack(
+        name=chosen,
+        list_file=Path(list_file or last.get("slugs_file") or "repos.yaml").absolute(),
+        network=network
+        or os.environ.get("KARST_NETWORK")
+        or last.get("network_name")
+        or ("iacnet" if default else f"iacnet-{chosen}"),
+        ports={key: _port(key, given[key], last_ports.get(key), fallback) for key, fallback in _PORTS.items()},
+        secrets_dir=Path(
+            secrets_dir
+            or os.environ.get("KARST_SECRETS_DIR")
+            or last.get("secrets_dir")
+            or (ROOT / "secrets" if default else home / "secrets")
+        ).absolute(),
+        home=home,
+        data_dir=envs / ".terraform" if default and "KARST_STATE_DIR" not in os.environ else home / "terraform",
+        state_file=(
+            envs / "terraform.tfstate"
+            if default and "KARST_STATE_DIR" not in os.environ
+            else home / "terraform.tfstate"
+        ),
+    )
+
+
+def _port(key: str, given: int | None, last: int | None, fallback: int) -> int:
+    variable = f"KARST_{key.upper()}_PORT"
+    raw = given or os.environ.get(variable) or last or fallback
+    try:
+        port = int(raw)
+    except ValueError:
+        port = 0
+    if not 1 <= port <= 65535:
+        raise UsageError(f"{variable} is `{raw}`, and a port is a number from 1 to 65535", code="bad_port")
+    return port
+
+
+def _last_variables(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

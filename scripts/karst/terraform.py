@@ -1,0 +1,221 @@
+"""Runs Terraform (or OpenTofu) for one stack and turns what it says into events.
+
+The child is the leader of its own process group. An interrupt reaches that group exactly once: Terraform then finishes
+what is under way, saves its state and frees its lock. A second SIGINT would make it drop both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from karst.errors import Exit, KarstError
+from karst.events import Events
+from karst.files import write_atomic
+from karst.stack import Stack
+from karst.toolchain import record
+
+_INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\["(?P<key>[^"]+)"\])?$')
+_HOOKS = {"apply_start": "start", "apply_complete": "done", "apply_errored": "failed"}
+# What the external provider puts around a script's own words, newer wording first.
+_WRAPPED = (
+    re.compile(r"Error Message: (?P<words>.*?)(?:\n+State: exit status \d+.*)?$", re.S),
+    re.compile(r'failed to execute "[^"]*": (?P<words>.*)$', re.S),
+    re.compile(r"running command '.*?':\s+exit status \d+\.\s+Output: (?P<words>.*)$", re.S),
+)
+
+
+@dataclass
+class Outcome:
+    """How one Terraform command ended."""
+
+    exit_code: int
+    interrupted: bool = False
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0 and not self.interrupted
+
+
+class Terraform:
+    """Terraform commands on one stack. The caller holds the stack's lock."""
+
+    def __init__(self, stack: Stack, events: Events) -> None:
+        self.stack = stack
+        self.events = events
+        self._binary = record.terraform_command()
+        self._env = {
+            **record.terraform_environment(),
+            "TF_DATA_DIR": str(stack.data_dir),
+            "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+            "CHECKPOINT_DISABLE": "1",
+        }
+
+    def init(self) -> None:
+        """Fetch modules and providers where this has not been done for these files; raise KarstError when it fails."""
+        marker = self.stack.data_dir / "karst-init"
+        wanted = self._init_key()
+        if marker.exists() and marker.read_text() == wanted and (self.stack.data_dir / "modules").exists():
+            return
+        self.stack.state_file.parent.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [*self._command("init"), "-no-color", "-reconfigure", f"-backend-config=path={self.stack.state_file}"],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            for line in (done.stdout + done.stderr).splitlines():
+                self.events.emit("log", line=line)
+            raise KarstError(
+                "terraform init failed: " + _last_error(done.stderr or done.stdout),
+                hint="`make bootstrap` sets up the providers; docs/air-gapped.md says how without the registry",
+                code="init_failed",
+            )
+        write_atomic(marker, wanted)
+
+    def plan(self, *, destroy: bool = False) -> Outcome:
+        """Write the plan file from the stack's variables file; exit code 2 means that it has changes."""
+        arguments = ["-detailed-exitcode", f"-var-file={self.stack.variables_file}", f"-out={self.stack.plan_file}"]
+        if destroy:
+            # Without a refresh no external program runs, so that a broken repository cannot block a destroy.
+            arguments += ["-destroy", "-refresh=false"]
+        outcome = self._run("plan", *arguments)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(self.stack.plan_file, 0o600)
+        return outcome
+
+    def show_plan(self) -> dict[str, Any]:
+        """The saved plan as Terraform's JSON."""
+        done = subprocess.run(
+            [*self._command("show"), "-json", str(self.stack.plan_file)],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise KarstError(
+                "the saved plan cannot be read: " + _last_error(done.stderr),
+                hint="make a new one with `iac plan`",
+                code="plan_unreadable",
+            )
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def apply(self) -> Outcome:
+        """Apply exactly the saved plan."""
+        return self._run("apply", str(self.stack.plan_file))
+
+    def _command(self, verb: str) -> list[str]:
+        return [self._binary, f"-chdir={self.stack.root_module}", verb]
+
+    def _init_key(self) -> str:
+        files = sorted(self.stack.root_module.glob("*.tf")) + sorted(
+            self.stack.root_module.glob("../../modules/*/*.tf")
+        )
+        newest = max(path.stat().st_mtime_ns for path in files)
+        return f"{self._binary} {self.stack.state_file} {len(files)} {newest} {self._env.get('TF_CLI_CONFIG_FILE', '')}"
+
+    def _run(self, verb: str, *arguments: str) -> Outcome:
+        process = subprocess.Popen(
+            [*self._command(verb), "-json", *arguments],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        outcome = Outcome(exit_code=int(Exit.FAILED))
+        with _interrupts(process, outcome):
+            for line in process.stdout or ():
+                self._relay(line.rstrip("\n"), outcome)
+            outcome.exit_code = process.wait()
+        return outcome
+
+    def _relay(self, line: str, outcome: Outcome) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            self.events.emit("log", line=line)
+            return
+        kind = message.get("type", "")
+        hook = message.get("hook", {})
+        if kind == "diagnostic":
+            self._diagnostic(message.get("diagnostic", {}), outcome)
+        elif kind in _HOOKS:
+            found = _INSTANCE.search(hook.get("resource", {}).get("addr", ""))
+            if found:
+                self.events.emit(
+                    "service",
+                    service=found["key"] or "",
+                    step=step(found["type"], found["name"], found["key"]),
+                    action=hook.get("action", ""),
+                    state=_HOOKS[kind],
+                    seconds=hook.get("elapsed_seconds", 0),
+                )
+        elif kind == "provision_progress" and hook.get("output"):
+            self.events.emit("log", line=hook["output"].rstrip())
+
+    def _diagnostic(self, diagnostic: dict[str, Any], outcome: Outcome) -> None:
+        detail = diagnostic.get("detail", "")
+        words = next((found["words"] for pattern in _WRAPPED if (found := pattern.search(detail))), "")
+        summary = diagnostic.get("summary", "")
+        text, _, hint = (words or ": ".join(part for part in (summary, detail) if part)).strip().partition("\n  hint: ")
+        severity = diagnostic.get("severity", "error")
+        if severity == "error":
+            if text in outcome.errors:  # one broken program is reported by every resource that waits for it
+                return
+            outcome.errors.append(text)
+        self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
+
+
+def step(resource_type: str, name: str, key: str | None) -> str:
+    """The word for a resource in the language of services: image, pod, app, sidecar, gate, network, edge."""
+    if resource_type == "docker_image":
+        return f"{key} image" if name == "infra" else ("edge image" if name == "edge" else "image")
+    return "network" if resource_type == "docker_network" else name
+
+
+@contextlib.contextmanager
+def _interrupts(process: subprocess.Popen[str], outcome: Outcome) -> Iterator[None]:
+    """While the child runs, pass the first SIGINT or SIGTERM on to its process group as one SIGINT."""
+
+    def forward(_signum: int, _frame: object) -> None:
+        if not outcome.interrupted:
+            outcome.interrupted = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _last_error(text: str) -> str:
+    lines = [line.strip(" │╷╵") for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    start = next((index for index, line in enumerate(lines) if line.startswith("Error:")), max(0, len(lines) - 3))
+    return " ".join(lines[start : start + 4]).removeprefix("Error: ") or "no reason given"
+
+
+def variables_file(stack: Stack) -> Path:
+    """Write the variables that Terraform is given, readable by the owner alone, and return the path."""
+    write_atomic(stack.variables_file, json.dumps(stack.variables(), indent=2) + "\n", mode=0o600)
+    return stack.variables_file
