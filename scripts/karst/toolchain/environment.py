@@ -94,9 +94,9 @@ def _install(folder: Path, requirements: Path) -> str:
         what="make a Python environment",
         timeout=60,
     )
+    options = ["--quiet", "--require-hashes", "--compile-bytecode", "--python", str(folder / "bin" / "python")]
     run(
-        [tool, "pip", "install", "--quiet", "--require-hashes", "--compile-bytecode", "--requirements", requirements]
-        + ["--python", folder / "bin" / "python"],
+        [tool, "pip", "install", *options, "--requirements", requirements],
         what=f"install the packages of {requirements.name}",
         hint="is the package index reachable? Behind a proxy: PIP_INDEX_URL, HTTPS_PROXY and SSL_CERT_FILE are heeded",
         timeout=INSTALL_SECONDS,
@@ -134,9 +134,9 @@ def _pip(folder: Path, requirements: Path) -> None:
             ) from err
         apt.install("python3-venv", f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
         run([sys.executable, "-m", "venv", folder], what="make a Python environment", timeout=120)
+    options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
     run(
-        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        + ["--require-hashes", "--requirement", requirements],
+        [folder / "bin" / "python", "-m", "pip", "install", *options, "--requirement", requirements],
         what=f"install the packages of {requirements.name}",
         hint="is the package index reachable? Behind a proxy: PIP_INDEX_URL, HTTPS_PROXY and PIP_CERT are heeded",
         timeout=INSTALL_SECONDS,
