@@ -1,0 +1,86 @@
+"""`runner COMMAND…`: what the image's ENTRYPOINT starts. See the package's docstring for the picture."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+
+from .health import Board
+from .logs import Mirror, Pump, Ring
+from .settings import Settings, app_environment
+from .supervisor import Supervisor, block_signals
+
+OTEL_DIR = "/opt/karst/otel"
+FLUSH = 0.5
+
+
+def run(settings: Settings, otel_dir: str = OTEL_DIR) -> int:
+    """Run the app under supervision; returns the container's exit code."""
+    block_signals()
+    stdout, stderr = os.dup(1), os.dup(2)
+    ring = Ring(settings.ring_bytes)
+    mirror = Mirror(stdout, settings.mirror_bytes)
+    pump = Pump(ring, mirror)
+    # From here on the runner's own words (gRPC's, a traceback) go the app's way: nobody can block on a full stdout.
+    os.dup2(pump.own, 1)
+    os.dup2(pump.own, 2)
+    mirror.start()
+    pump.start()
+    board = Board()
+    # gRPC takes longer to import than everything else together; the app need not wait for it.
+    server = _Server(settings, board, ring)
+    server.start()
+    try:
+        environment = app_environment(dict(os.environ), otel_dir if os.path.isdir(otel_dir) else "")
+        return Supervisor(settings, environment, board, ring, pump).run()
+    except BaseException:
+        os.set_blocking(stderr, False)
+        os.write(stderr, traceback.format_exc().encode())
+        raise
+    finally:
+        pump.settle(0.2)
+        server.stop()
+        mirror.flush(FLUSH)
+
+
+class _Server(threading.Thread):
+    """Imports gRPC and serves; a failure is said in the log, and does not stop the app."""
+
+    def __init__(self, settings: Settings, board: Board, ring: Ring) -> None:
+        super().__init__(name="grpc-start", daemon=True)
+        self._arguments = (settings, board, ring)
+        self._ring = ring
+        self._server: object = None
+
+    def run(self) -> None:
+        from .service import serve  # noqa: PLC0415 - see above
+
+        self._server = serve(*self._arguments)
+
+    def stop(self) -> None:
+        self._ring.close()
+        if self._server is not None:
+            from .service import stop  # noqa: PLC0415
+
+            stop(self._server, self._ring)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Entry point; never returns: threads that are stuck in a write must not keep the container alive."""
+    code = 1
+    try:
+        settings = Settings.from_environment(sys.argv[1:], os.environ)
+        code = run(settings)
+    except ValueError as err:
+        os.write(2, f"karst: {err}\n".encode())
+        code = 2
+    except BaseException:  # its traceback is out already
+        code = 70  # EX_SOFTWARE
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What the app listens on, and whether it is busy: read from /proc, because nobody has to tell us.
+
+The network namespace is shared with the sidecar, so a listening socket counts only when one of the app's processes
+holds it. Where that cannot be seen (a process that changed its user), every socket of no known owner counts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Collection
+from typing import NamedTuple
+
+LISTEN = "0A"  # include/net/tcp_states.h
+DOCKER_DNS = "127.0.0.11"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Listener(NamedTuple):
+    port: int
+    address: str
+    inode: int
+
+    @property
+    def wildcard(self) -> bool:
+        return self.address in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the sidecar gets there through 127.0.0.1."""
+        return self.wildcard or self.address == "127.0.0.1"
+
+
+def listening(proc: str = "/proc") -> list[Listener]:
+    """Return every listening TCP socket of this network namespace, except Docker's own resolver."""
+    found = []
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"{proc}/net/{table}", encoding="ascii") as lines:
+                next(lines, None)
+                for line in lines:
+                    fields = line.split()
+                    if fields[3] == LISTEN:
+                        address, port = fields[1].split(":")
+                        found.append(Listener(int(port, 16), _address(address), int(fields[9])))
+        except OSError:  # no IPv6
+            continue
+    return [listener for listener in found if listener.address != DOCKER_DNS]
+
+
+def _address(text: str) -> str:
+    """Decode the kernel's host-byte-order hex; an IPv4 address mapped into IPv6 comes back as IPv4."""
+    words = [int(text[at : at + 8], 16).to_bytes(4, "little") for at in range(0, len(text), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def descendants(root: int, proc: str = "/proc") -> list[int]:
+    """Return the processes below ``root``, without ``root``."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(proc):
+        if name.isdecimal():
+            stat = _stat(f"{proc}/{name}/stat")
+            if stat:
+                children.setdefault(int(stat[1]), []).append(int(name))
+    found: list[int] = []
+    todo = list(children.get(root, ()))
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo += children.get(pid, ())
+    return found
+
+
+def cpu_seconds(pids: Collection[int], proc: str = "/proc") -> float:
+    """Return the processor time these processes have used so far."""
+    stats = [_stat(f"{proc}/{pid}/stat") for pid in pids]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats if stat) / _TICKS
+
+
+def _stat(path: str) -> list[str]:
+    """Return the fields after the command's name (state, parent, …), or nothing when the process is gone."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+class Owned:
+    """Which listening sockets are the app's. Remembers answers: an inode never changes its owner."""
+
+    def __init__(self, root: int, proc: str = "/proc") -> None:
+        self._root = root
+        self._proc = proc
+        self._known: dict[int, bool] = {}
+
+    def among(self, listeners: Collection[Listener]) -> list[Listener]:
+        unknown = {listener.inode for listener in listeners} - self._known.keys()
+        if unknown:
+            seen, blind = self._inodes()
+            # An unseen socket may be asked about again: a child may have inherited it between the two reads.
+            self._known = {inode: True for inode in self._known.keys() | unknown if inode in seen or blind}
+        return [listener for listener in listeners if self._known.get(listener.inode)]
+
+    def _inodes(self) -> tuple[set[int], bool]:
+        found: set[int] = set()
+        blind = False
+        own = _sockets(f"{self._proc}/{self._root}/fd") or set()
+        for pid in descendants(self._root, self._proc):
+            sockets = _sockets(f"{self._proc}/{pid}/fd")
+            if sockets is None:
+                blind = True
+            else:
+                found |= sockets
+        return found - own, blind
+
+
+def _sockets(folder: str) -> set[int] | None:
+    """Return the socket inodes among a process's descriptors; None when we may not look."""
+    found = set()
+    try:
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
+    except FileNotFoundError:  # it ended meanwhile
+        return set()
+    except PermissionError:
+        return None
+    return found

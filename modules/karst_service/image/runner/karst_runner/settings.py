@@ -1,0 +1,81 @@
+"""What the runner is told by its environment, and the numbers it goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One container's settings.
+
+    The first block comes from the environment (set by modules/karst_service/pods.tf); the rest are constants that
+    only tests change.
+    """
+
+    argv: tuple[str, ...]
+    service: str = ""
+    stack: str = ""
+    revision: str = ""
+    #: `port:` of the list; None when the runner is to find out by itself.
+    port: int | None = None
+    #: `health:` of the list, an HTTP path, or "".
+    health: str = ""
+    #: Static guess of the detector: "server" means that the app is not up before it listens. May be "".
+    kind: str = ""
+
+    #: The runner's own port; 15000, 15001 and 9901 belong to the sidecar in the same network namespace.
+    listen_port: int = 50051
+    kit_ports: frozenset[int] = frozenset({15000, 15001, 9901})
+    #: An app that ends within this time of its start was never up.
+    stable_after: float = 1.0
+    #: Seconds between two tries double from the first to the second number; so many tries, then FAILED.
+    backoff: float = 1.0
+    backoff_max: float = 30.0
+    tries: int = 5
+    #: An app that ran this long gets all its tries back.
+    forgive_after: float = 60.0
+    #: How long the runner still answers after giving up, before it exits and leaves the rest to Docker's restart policy.
+    linger: float = 60.0
+    #: From SIGTERM to SIGKILL; less than pods.tf's destroy_grace_seconds.
+    stop_grace: float = 10.0
+    #: Without a port: quiet for `quiet_for` after `worker_after`, or alive after `worker_limit`, makes a worker.
+    worker_after: float = 5.0
+    worker_limit: float = 60.0
+    #: Bytes of log kept for StreamLogs, and bytes that may wait for a reader of stdout.
+    ring_bytes: int = 4 << 20
+    mirror_bytes: int = 1 << 20
+
+    @classmethod
+    def from_environment(cls, argv: list[str], env: Mapping[str, str]) -> Settings:
+        """Read the KARST_* variables; raises ValueError with one sentence for a port that is none."""
+        text = env.get("KARST_PORT", "")
+        if text and not (text.isdecimal() and 0 < int(text) < 65536):
+            raise ValueError(f"KARST_PORT must be a port number, not {text!r}")
+        return cls(
+            argv=tuple(substitute(word, env) for word in argv),
+            service=env.get("KARST_SERVICE", ""),
+            stack=env.get("KARST_STACK", ""),
+            revision=env.get("KARST_REVISION", ""),
+            port=int(text) if text else None,
+            health=env.get("KARST_HEALTH", ""),
+            kind=env.get("KARST_KIND", ""),
+        )
+
+
+def substitute(word: str, env: Mapping[str, str]) -> str:
+    """Fill in ``${PORT}`` and ``${HOST}``, and nothing else: there is no shell between the detector and the app."""
+    return word.replace("${PORT}", env.get("PORT", "8000")).replace("${HOST}", env.get("HOST", "127.0.0.1"))
+
+
+def app_environment(env: Mapping[str, str], otel_dir: str) -> dict[str, str]:
+    """The app's environment: the container's, log lines unbuffered, and OpenTelemetry unless it is off.
+
+    Python imports ``sitecustomize`` from PYTHONPATH at every start; the folder holds that one file (docs/runner.md).
+    """
+    result = {"PORT": "8000", "HOST": "127.0.0.1", "PYTHONUNBUFFERED": "1", **env}
+    if otel_dir and env.get("KARST_OTEL", "").lower() not in {"off", "false", "0"}:
+        rest = env.get("PYTHONPATH", "")
+        result["PYTHONPATH"] = f"{otel_dir}:{rest}" if rest else otel_dir
+    return result
