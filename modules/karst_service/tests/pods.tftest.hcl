@@ -1,0 +1,197 @@
+# What the module plans, with both providers mocked: no engine and no network is needed.
+
+mock_provider "docker" {}
+
+mock_provider "external" {}
+
+variables {
+  slugs       = ["gh:acme/alpha", { slug = "dir:beta", port = 9000, expose = true, allow = ["alpha"] }]
+  network     = "iacnet"
+  secrets_dir = "/tmp/karst-test-secrets"
+}
+
+override_data {
+  target = data.external.fetch
+  values = {
+    result = {
+      services = <<-JSON
+        {
+          "alpha": {"name": "alpha", "slug": "gh:acme/alpha", "ref": "main", "revision": "1111111111111111111111111111111111111111",
+                    "source": "/src/alpha", "tree": "aa", "path": null, "entrypoint": null, "args": [], "port": null, "env": {"A": "1"},
+                    "secrets": [], "allow": null, "expose": false, "memory": null, "memory_mib": null, "cpus": null, "health": null, "otel": true},
+          "beta":  {"name": "beta", "slug": "dir:beta", "ref": "", "revision": "dir-222222222222",
+                    "source": "/src/beta", "tree": "bb", "path": null, "entrypoint": null, "args": [], "port": 9000, "env": {},
+                    "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "256m", "memory_mib": 256, "cpus": 0.5, "health": "/ready", "otel": false}
+        }
+      JSON
+    }
+  }
+}
+
+override_data {
+  target = data.external.detect
+  values = {
+    result = {
+      services = <<-JSON
+        {
+          "alpha": {"argv": ["python", "/app/main.py"], "rule": "C3", "evidence": "main.py:1", "port": null, "env": {}},
+          "beta":  {"argv": ["python", "-m", "beta"], "rule": "C2", "evidence": "beta/__main__.py:1", "port": 5000, "env": {"FLASK_APP": "beta"}}
+        }
+      JSON
+    }
+  }
+}
+
+override_data {
+  target = data.external.render
+  values = {
+    result = {
+      services = <<-JSON
+        {
+          "alpha": {"context": "/build/a", "dockerfile": "Dockerfile", "input_hash": "aaaaaaaaaaaaaaaa", "tag": "karst/alpha:aaaaaaaaaaaa", "argv": []},
+          "beta":  {"context": "/build/b", "dockerfile": "Dockerfile", "input_hash": "bbbbbbbbbbbbbbbb", "tag": "karst/beta:bbbbbbbbbbbb", "argv": []}
+        }
+      JSON
+    }
+  }
+}
+
+override_data {
+  target = data.external.identity
+  values = {
+    result = {
+      uid            = "10001"
+      gid            = "10001"
+      ca_fingerprint = "cc"
+      services       = <<-JSON
+        {
+          "alpha": {"dir": "/s/mesh/alpha", "fingerprint": "f1", "not_after": "2030-01-01T00:00:00Z", "uri": "spiffe://karst.local/svc/alpha",
+                    "app_secrets": "", "app_secrets_digest": ""},
+          "beta":  {"dir": "/s/mesh/beta", "fingerprint": "f2", "not_after": "2030-01-01T00:00:00Z", "uri": "spiffe://karst.local/svc/beta",
+                    "app_secrets": "/s/app/beta", "app_secrets_digest": "d1"}
+        }
+      JSON
+    }
+  }
+}
+
+run "one_pod_of_three_containers_for_each_service" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(docker_container.pod)) == toset(["alpha", "beta"])
+    error_message = "Each service has a pod."
+  }
+  assert {
+    condition     = alltrue([for set in [docker_container.app, docker_container.sidecar, terraform_data.gate] : length(set) == 2])
+    error_message = "Each pod has an app, a sidecar and a gate."
+  }
+  assert {
+    condition     = length(docker_image.infra) == 3 && length(docker_image.app) == 2
+    error_message = "Builder, runner and sidecar are built once, the apps once each."
+  }
+}
+
+run "only_the_pod_container_may_set_a_packet_filter" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for c in docker_container.pod : one(c.capabilities).drop == toset(["ALL"]) && contains(one(c.capabilities).add, "CAP_NET_ADMIN")])
+    error_message = "The pod starts with NET_ADMIN and nothing it does not need."
+  }
+  assert {
+    condition     = alltrue([for c in concat(values(docker_container.app), values(docker_container.sidecar)) : one(c.capabilities).drop == toset(["ALL"]) && one(c.capabilities).add == null])
+    error_message = "App and sidecar have no capability."
+  }
+  assert {
+    condition     = alltrue([for c in concat(values(docker_container.app), values(docker_container.sidecar)) : c.read_only && contains(c.security_opts, "no-new-privileges:true")])
+    error_message = "App and sidecar have a read-only root and gain no privileges."
+  }
+}
+
+run "the_service_name_is_an_alias_of_the_pod_alone" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for name, c in docker_container.pod : one(c.networks_advanced).aliases == toset([name])])
+    error_message = "The pod carries the service's name on the network."
+  }
+  assert {
+    condition     = alltrue([for c in docker_container.app : length(c.networks_advanced) == 0])
+    error_message = "The app has no address of its own."
+  }
+}
+
+run "settings_of_an_entry_reach_its_containers" {
+  command = plan
+
+  assert {
+    condition     = contains(docker_container.app["beta"].env, "PORT=9000") && contains(docker_container.app["beta"].env, "FLASK_APP=beta")
+    error_message = "A given port wins over a detected one; the launch's own variables are set."
+  }
+  assert {
+    condition     = docker_container.app["beta"].memory == 256 && docker_container.app["beta"].cpus == "0.5"
+    error_message = "Limits reach the app's container."
+  }
+  assert {
+    condition     = one(docker_container.app["beta"].mounts).target == "/run/secrets" && length(docker_container.app["alpha"].mounts) == 0
+    error_message = "Secrets are mounted where there are any."
+  }
+  assert {
+    condition     = contains(docker_container.app["alpha"].env, "A=1")
+    error_message = "The entry's own environment reaches the app."
+  }
+}
+
+run "no_key_is_mounted_into_an_app" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for c in docker_container.app : alltrue([for m in c.mounts : m.target != "/secrets"])])
+    error_message = "Only sidecars see a key."
+  }
+  assert {
+    condition     = alltrue([for c in docker_container.sidecar : one(c.mounts).read_only])
+    error_message = "The sidecar reads its key and cannot change it."
+  }
+}
+
+run "a_stack_name_with_capitals_is_refused" {
+  command = plan
+  variables {
+    stack = "Team_A"
+  }
+  expect_failures = [var.stack]
+}
+
+run "slugs_that_are_no_list_are_refused" {
+  command = plan
+  variables {
+    slugs = { alpha = "gh:acme/alpha" }
+  }
+  expect_failures = [var.slugs]
+}
+
+run "a_gate_that_waits_for_ever_is_refused" {
+  command = plan
+  variables {
+    gate_timeout = 100000
+  }
+  expect_failures = [var.gate_timeout]
+}
+
+run "a_negative_drain_is_refused" {
+  command = plan
+  variables {
+    drain_seconds = -1
+  }
+  expect_failures = [var.drain_seconds]
+}
+
+run "a_trust_domain_with_a_slash_is_refused" {
+  command = plan
+  variables {
+    trust_domain = "karst.local/x"
+  }
+  expect_failures = [var.trust_domain]
+}

@@ -1,0 +1,141 @@
+"""From slugs to services that answer HealthCheck over mTLS: the whole way, with nothing replaced."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.integration.conftest import HELLO
+from tests.support.githost import GitHost
+from tests.support.kit import Kit, docker
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
+
+
+def test_every_service_answers_healthcheck_over_mtls(kit: Kit) -> None:
+    """Servers are SERVING, a job that ended well is COMPLETED, each at the commit that was fetched."""
+    health = kit.health()
+    assert {name: row["status"] for name, row in health.items()} == {
+        "hello": "SERVING",
+        "caller": "SERVING",
+        "job": "COMPLETED",
+    }
+    assert all(len(row["revision"]) == 40 for row in health.values())
+
+
+def test_services_reach_each_other_through_their_sidecars(kit: Kit) -> None:
+    """The front door asks caller, caller asks `http://hello`; its secret arrived as a file of the right length."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{kit.ports['front_door']}/", headers={"Host": "caller.localhost"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.read() == b"version one 17"
+
+
+def test_the_edge_shows_each_services_statistics_on_localhost(kit: Kit) -> None:
+    """`/services/<name>/stats` at the metrics port is that sidecar's own."""
+    base = f"http://127.0.0.1:{kit.ports['metrics']}"
+    with urllib.request.urlopen(f"{base}/services/hello/stats", timeout=10) as answer:
+        assert b"http.inbound" in answer.read()
+    with urllib.request.urlopen(f"{base}/stats", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_a_foreign_grpc_client_gets_serving_with_the_operators_certificate(kit: Kit) -> None:
+    """Plain grpcio with the three files of the secrets folder, no code of the kit."""
+    code = """
+import sys, grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+folder, port = sys.argv[1:]
+read = lambda name: open(f"{folder}/{name}", "rb").read()
+credentials = grpc.ssl_channel_credentials(read("ca.pem"), read("operator.key"), read("operator.crt"))
+options = [("grpc.ssl_target_name_override", "hello"), ("grpc.default_authority", "hello")]
+with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+"""
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(kit.secrets_dir), str(kit.ports["edge"])],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.strip() == "SERVING", done.stderr
+
+
+def test_logs_show_what_an_app_printed(kit: Kit) -> None:
+    """`iac logs` finds the job's line, as text and as JSON."""
+    assert "forty-two" in kit.iac("logs", "--service", "job").stdout
+    rows = [json.loads(line) for line in kit.iac("logs", "--service", "job", "--json").stdout.splitlines()]
+    assert any(row["msg"] == "forty-two" and row["service"] == "job" for row in rows)
+
+
+def test_a_second_deploy_changes_nothing_and_asks_no_git_host(kit: Kit, git_host: GitHost) -> None:
+    """With lock file and warm cache the plan needs no network, and its result is empty."""
+    before, requests = kit.pods(), len(git_host.requests)
+    events = kit.deploy()
+    plan = next(event for event in events if event["type"] == "plan")
+    assert plan["changes"] == 0
+    assert kit.pods() == before
+    assert len(git_host.requests) == requests
+    assert events[-1]["type"] == "result"
+    assert events[-1]["outcome"] == "ok"
+
+
+def test_a_changed_file_replaces_one_pod_and_no_other(kit: Kit, git_host: GitHost) -> None:
+    """`iac update hello` moves the lock to the new commit; the deploy replaces hello's pod alone."""
+    before = kit.pods()
+    git_host.commit("gh", "acme/hello", {"main.py": HELLO.replace("version one", "version two")})
+    assert "hello:" in kit.iac("update", "--file", str(kit.list_file), "hello").stdout
+    kit.deploy()
+    after = kit.pods()
+    assert {name for name in before if before[name] != after[name]} == {"hello"}
+    health = kit.health()
+    assert health["hello"]["status"] == "SERVING"
+    assert health["hello"]["revision"] == git_host.head("gh", "acme/hello")
+
+
+def test_two_deploys_at_once_are_refused_with_the_holder(kit: Kit) -> None:
+    """The second one ends with exit 3 and says who holds the stack."""
+    from karst.files import locked
+
+    with locked(kit.home / "state" / kit.stack / "lock"):
+        done = kit.iac("deploy", "--file", str(kit.list_file), check=3)
+    assert f"stack `{kit.stack}` is busy" in done.stderr
+
+
+def test_nothing_secret_is_in_state_plan_inspect_history_or_logs(kit: Kit) -> None:
+    """Canaries: the secret's value, the git token, and every private key under the secrets folder."""
+    canaries = {"secret": kit.env["CANARY"], "token": kit.env["GITLAB_TOKEN"]}
+    for path in kit.secrets_dir.rglob("*"):
+        if path.is_file() and path.suffix in (".key", ".pem") and "PRIVATE KEY" in (text := path.read_text()):
+            body = text.split("PRIVATE KEY-----")[1]
+            canaries[path.name] = body.replace("\n", "")[20:60]
+    kit.iac("plan", "--file", str(kit.list_file))
+    home = kit.home / "state" / kit.stack
+    show = subprocess.run(
+        ["terraform", f"-chdir={home}", "show", "-json", str(kit.state_file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    images = {row["Image"] for row in kit.containers()}
+    places = {
+        "state": kit.state_file.read_text(),
+        "terraform show -json": show,
+        "docker inspect": json.dumps(kit.containers()),
+        "image history": "\n".join(docker("history", "--no-trunc", image) for image in images),
+        "logs": "\n".join(docker("logs", row["Id"]) for row in kit.containers()),
+        **{str(path.name): path.read_bytes().decode("latin-1") for path in home.rglob("*") if path.is_file()},
+    }
+    assert len(canaries) >= 5
+    for name, value in canaries.items():
+        for place, text in places.items():
+            assert value not in text.replace("\\n", "").replace("\n", ""), f"{name} is in {place}"
+    kit.iac("deploy", "--file", str(kit.list_file))

@@ -1,0 +1,67 @@
+"""Plans in the language of services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from karst.plans import action, summarize
+
+
+def _change(address: str, *actions: str, mode: str = "managed") -> dict[str, Any]:
+    return {"address": address, "mode": mode, "change": {"actions": list(actions)}}
+
+
+def test_a_service_is_replaced_when_its_pod_is() -> None:
+    """The pod decides; its other resources are listed as steps."""
+    plan = {
+        "resource_changes": [
+            _change('module.karst_service.docker_container.pod["shop"]', "create", "delete"),
+            _change('module.karst_service.docker_image.app["shop"]', "create", "delete"),
+            _change('module.karst_service.docker_container.pod["hello"]', "no-op"),
+        ]
+    }
+    assert summarize(plan) == {
+        "hello": {"action": "none", "steps": {}},
+        "shop": {"action": "replace", "steps": {"pod": "replace", "image": "replace"}},
+    }
+
+
+def test_a_failed_gate_alone_is_an_update_of_one_step() -> None:
+    """After a failed deploy only the gate is asked again."""
+    plan = {"resource_changes": [_change('module.karst_service.terraform_data.gate["shop"]', "create", "delete")]}
+    assert summarize(plan)["shop"] == {"action": "replace", "steps": {"gate": "replace"}}
+
+
+def test_shared_resources_belong_to_no_service() -> None:
+    """Network, edge and the images that all services share are listed together."""
+    plan = {
+        "resource_changes": [
+            _change("module.karst_mesh.docker_network.mesh", "create"),
+            _change("module.karst_mesh.docker_container.edge", "create"),
+            _change('module.karst_service.docker_image.infra["sidecar"]', "create"),
+            _change("module.karst_service.data.external.fetch", "read", mode="data"),
+        ]
+    }
+    assert summarize(plan) == {
+        "": {"action": "create", "steps": {"network": "create", "edge": "create", "sidecar image": "create"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("actions", "word"),
+    [
+        (["create", "delete"], "replace"),
+        (["delete", "create"], "replace"),
+        (["create"], "create"),
+        (["delete"], "destroy"),
+        (["update"], "update"),
+        (["no-op"], "none"),
+        (["read"], "none"),
+        ([], "none"),
+    ],
+)
+def test_each_list_of_actions_has_one_word(actions: list[str], word: str) -> None:
+    """Terraform lists a replacement as two actions, in either order."""
+    assert action(actions) == word
