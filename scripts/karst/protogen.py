@@ -32,7 +32,7 @@ def generate() -> dict[str, str]:
     Raises KarstError when the generator is not installed or the proto file does not compile.
     """
     try:
-        from grpc_tools import protoc  # noqa: PLC0415 - only this needs the generator
+        from grpc_tools import protoc  # type: ignore[import-untyped]
     except ImportError as err:
         raise KarstError("grpcio-tools is not installed", hint="run `make bootstrap`", code="no_protoc") from err
     well_known = str(resources.files("grpc_tools") / "_proto")

@@ -55,14 +55,14 @@ class _Server(threading.Thread):
         self._server: object = None
 
     def run(self) -> None:
-        from .service import serve  # noqa: PLC0415 - see above
+        from .service import serve
 
         self._server = serve(*self._arguments)
 
     def stop(self) -> None:
         self._ring.close()
         if self._server is not None:
-            from .service import stop  # noqa: PLC0415
+            from .service import stop
 
             stop(self._server, self._ring)  # type: ignore[arg-type]
 

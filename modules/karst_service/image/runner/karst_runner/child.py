@@ -58,7 +58,7 @@ def cannot_start(argv: Sequence[str], error: OSError) -> str:
 
 def reap() -> tuple[list[tuple[int, int]], bool]:
     """Collect every ended child: (pid, wait status) pairs, and whether any child is left."""
-    ended = []
+    ended: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -33,7 +33,7 @@ class Line(NamedTuple):
 
 class _Block(NamedTuple):
     first: int
-    count: int
+    lines_in: int
     time_ns: int
     stream: int
     data: bytes  # whole lines, each ended by \n
@@ -125,7 +125,7 @@ class Ring:
 
 
 def _last_of(block: _Block) -> int:
-    return block.first + block.count - 1
+    return block.first + block.lines_in - 1
 
 
 class Mirror(threading.Thread):

@@ -14,7 +14,7 @@ PATIENCE = 3
 
 
 class Probe:
-    """The latest word on the path: ``result`` is None before the first answer, "" when it passed, else what was wrong."""
+    """The latest word on the path, in ``result``: None before the first answer, "" when it passed, else the trouble."""
 
     def __init__(self, path: str) -> None:
         self._path = path

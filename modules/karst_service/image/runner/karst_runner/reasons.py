@@ -30,7 +30,11 @@ def explain(code: int, output: Sequence[str], *, out_of_memory: bool = False) ->
     lines = [line.strip() for line in output if line.strip()]
     usage = next((line for line in lines if _USAGE.match(line)), "")
     if code == 0:
-        return Ending(0, f"ended after printing its usage ({cut(usage)}): if it needs arguments, set `args:`" if usage else "", True)
+        return Ending(
+            0,
+            f"ended after printing its usage ({cut(usage)}): if it needs arguments, set `args:`" if usage else "",
+            True,
+        )
     if code == 2 and usage:
         missing = next((line for line in reversed(lines) if _MISSING.search(line)), usage)
         return Ending(code, f"needs arguments: set `args:` ({cut(missing)})", True)

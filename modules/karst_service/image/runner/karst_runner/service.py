@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from typing import cast
 
 import grpc
 from google.protobuf import empty_pb2
@@ -36,14 +37,14 @@ class Servicer(pb_grpc.ControlPlaneServicer):
         self._ring = ring
         self._streams = threading.BoundedSemaphore(STREAMS)
 
-    def HealthCheck(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> pb.HealthStatus:  # noqa: N802
+    def HealthCheck(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> pb.HealthStatus:
         health = self._board.health
         answer = pb.HealthStatus(
-            status=health.status,
+            status=cast("pb.HealthStatus.Status", health.status),
             reason=health.reason,
             exit_code=health.exit_code,
             app_port=health.app_port,
-            kind=health.kind,
+            kind=cast("pb.HealthStatus.Kind", health.kind),
             restarts=health.restarts,
             revision=self._settings.revision,
             service=self._settings.service,
@@ -52,11 +53,11 @@ class Servicer(pb_grpc.ControlPlaneServicer):
         answer.since.FromNanoseconds(health.since_ns)
         return answer
 
-    def StreamLogs(self, request: pb.LogRequest, context: grpc.ServicerContext) -> Iterator[pb.LogLine]:  # noqa: N802
+    def StreamLogs(self, request: pb.LogRequest, context: grpc.ServicerContext) -> Iterator[pb.LogLine]:
         for batch in self._batches(request, context):
             yield from batch
 
-    def StreamLogBatches(self, request: pb.LogRequest, context: grpc.ServicerContext) -> Iterator[pb.LogBatch]:  # noqa: N802
+    def StreamLogBatches(self, request: pb.LogRequest, context: grpc.ServicerContext) -> Iterator[pb.LogBatch]:
         for lines in self._batches(request, context):
             yield pb.LogBatch(lines=lines, dropped=sum(line.dropped for line in lines))
 
@@ -79,8 +80,7 @@ class Servicer(pb_grpc.ControlPlaneServicer):
             closed = self._ring.closed
             found, dropped = self._ring.after(seq, BATCH_LINES)
             if found:
-                for lines in self._messages(found, dropped):
-                    yield lines
+                yield from self._messages(found, dropped)
                 seq = found[-1].seq
             elif closed or end is not None:
                 return
@@ -103,7 +103,7 @@ class Servicer(pb_grpc.ControlPlaneServicer):
             message = pb.LogLine(
                 msg=line.text.rstrip(b"\r").decode("utf-8", "replace"),
                 seq=line.seq,
-                stream=line.stream,
+                stream=cast("pb.LogLine.Stream", line.stream),
                 service=self._settings.service,
                 dropped=dropped,
             )
@@ -124,7 +124,7 @@ def serve(settings: Settings, board: Board, ring: Ring) -> grpc.Server:
     # Nobody needs to send the runner more than a request for logs.
     options = [("grpc.max_receive_message_length", 64 * 1024), ("grpc.so_reuseport", 0)]
     server = grpc.server(pool, options=options)
-    pb_grpc.add_ControlPlaneServicer_to_server(Servicer(settings, board, ring), server)
+    pb_grpc.add_ControlPlaneServicer_to_server(Servicer(settings, board, ring), server)  # type: ignore[no-untyped-call]
     standard = health_v1.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(standard, server)
 

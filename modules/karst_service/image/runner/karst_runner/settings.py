@@ -36,7 +36,7 @@ class Settings:
     tries: int = 5
     #: An app that ran this long gets all its tries back.
     forgive_after: float = 60.0
-    #: How long the runner still answers after giving up, before it exits and leaves the rest to Docker's restart policy.
+    #: How long the runner still answers after giving up, before it exits and Docker's restart policy takes over.
     linger: float = 60.0
     #: From SIGTERM to SIGKILL; less than pods.tf's destroy_grace_seconds.
     stop_grace: float = 10.0

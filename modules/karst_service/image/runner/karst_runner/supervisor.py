@@ -6,6 +6,7 @@ whatever the app, the log or the network are doing.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ class Supervisor:
 
     def _forget_app(self) -> None:
         self._listeners: list[Listener] = []
-        self._owned = Owned(child.os.getpid())
+        self._owned = Owned(os.getpid())
         self._probe = Probe(self._settings.health)
         self._was_serving = False
         self._port = 0
@@ -225,7 +226,7 @@ class Supervisor:
         when, used = self._cpu
         if now - when < 1.0:
             return self._quiet_since is not None and now - self._quiet_since >= QUIET_SPAN
-        total = cpu_seconds(descendants(child.os.getpid()))
+        total = cpu_seconds(descendants(os.getpid()))
         busy = when == 0.0 or (total - used) / (now - when) > QUIET_SHARE
         self._cpu = (now, total)
         if busy:

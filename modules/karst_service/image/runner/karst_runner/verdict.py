@@ -45,7 +45,7 @@ def choose_port(settings: Settings, wanted: int, seen: Seen) -> Listener | None:
 
 
 def ephemeral(port: int) -> bool:
-    """Whether the kernel may have picked this port by itself (Documentation/networking/ip-sysctl: the default range)."""
+    """Whether the kernel may have picked this port by itself (the default of net.ipv4.ip_local_port_range)."""
     return 32768 <= port <= 60999
 
 
@@ -81,4 +81,8 @@ def _waiting(settings: Settings, seen: Seen) -> str:
         return f"listens on port {elsewhere[0].port}, but `port:` says {settings.port}"
     if elsewhere:
         return f"listens on {elsewhere[0].address} only: let it bind 127.0.0.1 or 0.0.0.0 (it is told so by HOST)"
-    return f"does not listen {where} yet" if settings.port or settings.health or settings.kind == "server" else "is starting"
+    return (
+        f"does not listen {where} yet"
+        if settings.port or settings.health or settings.kind == "server"
+        else "is starting"
+    )

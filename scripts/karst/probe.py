@@ -1,0 +1,232 @@
+"""Ask a service's runner how it is, and read its log: gRPC over mTLS, through the edge and the service's Envoy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from karst.errors import KarstError
+from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable
+
+if TYPE_CHECKING:
+    import grpc
+
+    from karst.pb import controlplane_pb2 as pb
+
+EDGE = ("127.0.0.1", 15000)
+HEALTHY = frozenset({"SERVING", "COMPLETED"})
+#: Status of a service that could not be asked; the runner never sends it.
+UNREACHABLE = "UNREACHABLE"
+STREAMS = {0: "", 1: "stdout", 2: "stderr", 3: "runner"}
+
+
+@dataclass(frozen=True)
+class Health:
+    """One service's answer, or the reason why there is none (`status` is then UNREACHABLE).
+
+    Attributes:
+        status: UNKNOWN, STARTING, SERVING, NOT_SERVING, COMPLETED, FAILED or UNREACHABLE.
+        reason: one sentence; "" when there is nothing to say.
+        exit_code: how the app ended last; None while it never did.
+        kind: server, job, worker, or undecided.
+        since_ns: when the status became what it is, in nanoseconds since 1970; 0 when unknown.
+    """
+
+    service: str
+    status: str
+    revision: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    app_port: int | None = None
+    kind: str = "undecided"
+    restarts: int = 0
+    stack: str = ""
+    since_ns: int = 0
+
+    @property
+    def healthy(self) -> bool:
+        return self.status in HEALTHY
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a service's log; `dropped` counts the lines lost just before it."""
+
+    service: str
+    time_ns: int
+    text: str
+    seq: int
+    stream: str
+    dropped: int
+
+
+class Client:
+    """A connection to one service that can be asked again and again; close it, or use it in a ``with``."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        address: tuple[str, int] = EDGE,
+        secrets_dir: Path | str = "secrets",
+        sni: str | None = None,
+        timeout: float = 2.0,
+        trust_domain: str = TRUST_DOMAIN,
+    ) -> None:
+        """Connect; raises Unreachable. ``sni`` asks one generation of the service: its pod container's name."""
+        self._tunnel = Tunnel(service, address, Path(secrets_dir), sni=sni, timeout=timeout, trust_domain=trust_domain)
+        # After the handshake: what cannot be reached need not wait for gRPC's import.
+        import grpc
+
+        from karst.pb import controlplane_pb2_grpc
+
+        self._service = service
+        self._timeout = timeout
+        self._grpc = grpc
+        options = [
+            ("grpc.default_authority", service),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.initial_reconnect_backoff_ms", 60_000),  # the tunnel carries one connection
+        ]
+        self._channel = grpc.insecure_channel(self._tunnel.target, options=options)
+        self._stub: Any = controlplane_pb2_grpc.ControlPlaneStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+        self._tunnel.close()
+
+    def health(self) -> Health:
+        """Ask HealthCheck; raises Unreachable when there is no answer."""
+        from google.protobuf import empty_pb2
+
+        try:
+            return _health(self._service, self._stub.HealthCheck(empty_pb2.Empty(), timeout=self._timeout))
+        except self._grpc.RpcError as err:
+            raise self._unreachable(err) from None
+
+    def logs(
+        self, *, follow: bool = False, tail: int | None = None, since_ns: int = 0, after_seq: int = 0
+    ) -> Iterator[LogLine]:
+        """Yield lines as they come; raises Unreachable when the stream breaks (resume with ``after_seq``)."""
+        from karst.pb import controlplane_pb2 as pb
+
+        request = pb.LogRequest(service=self._service, follow=follow, tail=tail, after_seq=after_seq)
+        if since_ns:
+            request.since.FromNanoseconds(since_ns)
+        call = self._stub.StreamLogBatches(request, timeout=None if follow else max(self._timeout, 30.0))
+        try:
+            for batch in call:
+                for line in batch.lines:
+                    yield _line(self._service, line)
+        except self._grpc.RpcError as err:
+            raise self._unreachable(err) from None
+        finally:
+            call.cancel()
+
+    def _unreachable(self, error: grpc.RpcError) -> Unreachable:
+        code = error.code().name
+        details = str(error.details() or "").strip()
+        if self._tunnel.failure:
+            return Unreachable(f"`{self._service}`: {self._tunnel.failure}", code="tls")
+        words = {
+            "PERMISSION_DENIED": 'it does not let the operator in (add "operator" to its `allow:`)',
+            "DEADLINE_EXCEEDED": f"no answer within {self._timeout:g} s",
+            "UNIMPLEMENTED": "it answers, but not as a runner of this kit",
+            "UNAVAILABLE": "its sidecar answers, but its runner does not (yet)",
+        }.get(code, f"{code}: {details}")
+        return Unreachable(f"`{self._service}`: {words}", code=code.lower())
+
+
+def probe(
+    service: str,
+    *,
+    address: tuple[str, int] = EDGE,
+    secrets_dir: Path | str = "secrets",
+    sni: str | None = None,
+    timeout: float = 2.0,
+    trust_domain: str = TRUST_DOMAIN,
+) -> Health:
+    """Ask one service once. Never raises for a service that cannot be reached: that is a status, with its reason."""
+    try:
+        with Client(
+            service, address=address, secrets_dir=secrets_dir, sni=sni, timeout=timeout, trust_domain=trust_domain
+        ) as client:
+            return client.health()
+    except Unreachable as err:
+        return Health(service, UNREACHABLE, reason=err.message)
+
+
+def probe_all(services: list[str], **options: Any) -> list[Health]:
+    """Ask several services at once; the answers come in their order. Options are those of `probe`."""
+    with ThreadPoolExecutor(max_workers=max(1, min(16, len(services)))) as pool:
+        return list(pool.map(lambda service: probe(service, **options), services))
+
+
+def stream_logs(
+    service: str,
+    *,
+    address: tuple[str, int] = EDGE,
+    secrets_dir: Path | str = "secrets",
+    sni: str | None = None,
+    timeout: float = 2.0,
+    trust_domain: str = TRUST_DOMAIN,
+    follow: bool = False,
+    tail: int | None = None,
+    since_ns: int = 0,
+    after_seq: int = 0,
+) -> Iterator[LogLine]:
+    """Yield a service's log lines; raises Unreachable when it cannot be reached or the stream breaks."""
+    with Client(
+        service, address=address, secrets_dir=secrets_dir, sni=sni, timeout=timeout, trust_domain=trust_domain
+    ) as client:
+        yield from client.logs(follow=follow, tail=tail, since_ns=since_ns, after_seq=after_seq)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split ``host:port``; raises KarstError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise KarstError(f"{text!r} is not HOST:PORT", hint="for example 127.0.0.1:15000", code="bad_address")
+    return host.strip("[]"), int(port)
+
+
+def _health(service: str, answer: pb.HealthStatus) -> Health:
+    from karst.pb import controlplane_pb2 as pb
+
+    return Health(
+        service=service,
+        status=pb.HealthStatus.Status.Name(answer.status),
+        revision=answer.revision,
+        reason=answer.reason,
+        exit_code=answer.exit_code if answer.HasField("exit_code") else None,
+        app_port=answer.app_port or None,
+        kind=pb.HealthStatus.Kind.Name(answer.kind).lower(),
+        restarts=answer.restarts,
+        stack=answer.stack,
+        since_ns=answer.since.ToNanoseconds(),
+    )
+
+
+def _line(service: str, line: pb.LogLine) -> LogLine:
+    return LogLine(
+        service=line.service or service,
+        time_ns=line.ts.ToNanoseconds(),
+        text=line.msg,
+        seq=line.seq,
+        stream=STREAMS.get(line.stream, ""),
+        dropped=line.dropped,
+    )
