@@ -120,7 +120,7 @@ def destroy(stack: str | None, events: bool, yes: bool, keep_images: bool) -> in
 def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
     """Ask services for their health over gRPC and mTLS; exit 5 when one is not healthy."""
     from admin.cli import output
-    from karst.health import HEALTHY, ask
+    from karst.health import ask
 
     answers = ask(_resolve(stack), list(services) or None)
     if as_json:
@@ -129,7 +129,7 @@ def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
         output.health_table(answers)
     else:
         click.echo("no services are deployed; `iac deploy --file repos.yaml` deploys some", err=True)
-    return int(Exit.OK if all(answer.status in HEALTHY for answer in answers) else Exit.UNHEALTHY)
+    return int(Exit.OK if all(answer.healthy for answer in answers) else Exit.UNHEALTHY)
 
 
 @cli.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ def print_json(value: Any) -> None:
 
 def health_rows(answers: Sequence[Health]) -> list[dict[str, Any]]:
     """Health answers as plain objects, at least {service, status, revision, reason}."""
-    return [dataclasses.asdict(answer) for answer in answers]
+    return [answer.to_dict() for answer in answers]
 
 
 def health_table(answers: Sequence[Health]) -> None:

@@ -9,16 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from admin.cli import output
 from karst import containers, manifest, plans, preflight
 from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import locked, write_atomic
-from karst.health import HEALTHY, ask
+from karst.health import ask
 from karst.stack import Stack
 from karst.terraform import Outcome, Terraform, variables_file
+
+if TYPE_CHECKING:
+    from karst.probe import Health
 
 
 def deploy(stack: Stack, *, as_events: bool) -> int:
@@ -123,8 +126,8 @@ class Run:
             self._drop_plan()
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
-        self._probe()
-        unhealthy = [row["service"] for row in self.answers if row["status"] not in HEALTHY]
+        answers = self._probe()
+        unhealthy = [answer.service for answer in answers if not answer.healthy]
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
             if gates and len(gates) == len(outcome.errors):
@@ -134,15 +137,16 @@ class Run:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         return int(Exit.OK)
 
-    def _probe(self) -> None:
+    def _probe(self) -> list[Health]:
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + 10
             answers = ask(self.stack)
-            while any(a.status not in HEALTHY for a in answers) and time.monotonic() < deadline:
+            while not all(answer.healthy for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
                 answers = ask(self.stack)
         self.answers = output.health_rows(answers)
+        return answers
 
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:

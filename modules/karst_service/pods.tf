@@ -11,9 +11,13 @@ locals {
       service      = name
       stack        = var.stack
       trust_domain = var.trust_domain
-      callers      = service.allow == null ? sort(keys(local.services)) : service.allow
       expose       = service.expose
-      app_port     = service.port
+      health       = service.health == null ? "" : service.health
+      # Null, not the list of all: a new service must not change the sidecars of the others.
+      callers = service.allow == null ? null : [
+        for caller in service.allow :
+        "spiffe://${var.trust_domain}/${contains(["edge", "operator"], caller) ? "ops" : "svc"}/${caller}"
+      ]
     })
   }
 
@@ -40,6 +44,7 @@ locals {
         KARST_REVISION = service.revision
         KARST_PORT     = service.port == null ? "" : tostring(service.port)
         KARST_HEALTH   = service.health == null ? "" : service.health
+        KARST_KIND     = service.detection.kind
       },
     )
   }
@@ -178,7 +183,9 @@ resource "docker_container" "sidecar" {
   }
   env = [
     "ENVOY_CONFIG=${local.envoy_configs[each.key]}",
-    "KARST_DRAIN_SECONDS=${var.drain_seconds}",
+    "KARST_DRAIN_LIMIT=${var.drain_seconds}",
+    "KARST_PORT=${local.app_env[each.key].KARST_PORT}",
+    "PORT=${local.app_env[each.key].PORT}",
   ]
   # Longer than the drain: a kill in the middle of it would lose the requests that the drain waits for.
   destroy_grace_seconds = var.drain_seconds + 10

@@ -40,7 +40,7 @@ class Member:
     pod_id: str
 
 
-def client(timeout: float = 30) -> Any:
+def client(timeout: int = 30) -> Any:
     """A Docker client for the engine that DOCKER_HOST names; KarstError when no engine answers."""
     import docker
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 LOG_LINES = 15
-HEALTHY = ("SERVING", "COMPLETED")
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,14 @@ def main() -> int:
     gate = Gate.from_env(os.environ)
     with containers.engine() as docker:
         health = wait(gate, docker)
-        if health.status in HEALTHY:
+        if health.healthy:
             drained = drain_older(gate, docker)
             after = f", drained {drained} older" if drained else ""
             print(f"{gate.service}: {health.status} at {health.revision[:12]}{after}", file=sys.stderr)
             return 0
         lines = last_words(gate, docker)
-        drain(docker, [m for m in containers.members(docker, gate.stack, gate.service) if m.pod_id == gate.pod_id])
+        found = containers.members(docker, gate.stack, gate.service)
+        drain(docker, [m for m in found if m.pod_id == gate.pod_id], settle=0)
     raise UnhealthyError(
         "\n".join([f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}", *lines]),
         hint=f"the generation that served before still serves, if there was one; `iac logs -s {gate.service}` has more",
@@ -103,7 +103,7 @@ def wait(gate: Gate, docker: Any) -> Health:
             trust_domain=gate.trust_domain,
             timeout=2.0,
         )
-        if health.status in (*HEALTHY, "FAILED") or time.monotonic() >= deadline:
+        if health.healthy or health.status == "FAILED" or time.monotonic() >= deadline:
             return health
         time.sleep(POLL_SECONDS)
 
@@ -117,11 +117,15 @@ def drain_older(gate: Gate, docker: Any) -> int:
     return drain(docker, [m for m in found if m.pod_id != gate.pod_id and m.created <= new.created])
 
 
-def drain(docker: Any, pods: list[containers.Member]) -> int:
-    """Ask the sidecars among ``pods`` to leave the rotation; they stay up until Terraform stops them."""
+def drain(docker: Any, pods: list[containers.Member], *, settle: float | None = None) -> int:
+    """Take the sidecars among ``pods`` out of rotation, one after the other; they stay up until Terraform stops them.
+
+    ``settle`` is the time in seconds that callers are given to learn of another generation; None is the sidecar's own.
+    """
     sidecars = [m for m in pods if m.role == "sidecar" and m.state == "running"]
     for sidecar in sidecars:
-        execution = docker.api.exec_create(sidecar.id, ["/opt/karst/drain", "--leave"])
+        command = ["/opt/karst/drain", *([] if settle is None else [str(settle)])]
+        execution = docker.api.exec_create(sidecar.id, command)
         docker.api.exec_start(execution["Id"], detach=False)
     return len(sidecars)
 

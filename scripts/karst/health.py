@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from karst import containers
@@ -11,8 +10,6 @@ from karst.stack import Stack
 
 if TYPE_CHECKING:
     from karst.probe import Health
-
-HEALTHY = ("SERVING", "COMPLETED")
 
 
 def services(stack: Stack) -> list[str]:
@@ -25,7 +22,7 @@ def services(stack: Stack) -> list[str]:
 
 def ask(stack: Stack, names: list[str] | None = None, *, timeout: float = 5.0) -> list[Health]:
     """Ask the named services (default: all); raise UsageError for a name that the stack does not have."""
-    from karst.probe import probe
+    from karst.probe import probe_all
 
     known = services(stack)
     for name in names or []:
@@ -35,11 +32,4 @@ def ask(stack: Stack, names: list[str] | None = None, *, timeout: float = 5.0) -
                 hint=did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}",
                 code="unknown_service",
             )
-    wanted = names or known
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        return list(
-            pool.map(
-                lambda name: probe(name, sni=name, address=stack.edge, secrets_dir=stack.secrets_dir, timeout=timeout),
-                wanted,
-            )
-        )
+    return probe_all(names or known, address=stack.edge, secrets_dir=stack.secrets_dir, timeout=timeout)

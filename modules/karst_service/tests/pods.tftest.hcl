@@ -34,8 +34,8 @@ override_data {
     result = {
       services = <<-JSON
         {
-          "alpha": {"argv": ["python", "/app/main.py"], "rule": "C3", "evidence": "main.py:1", "port": null, "env": {}},
-          "beta":  {"argv": ["python", "-m", "beta"], "rule": "C2", "evidence": "beta/__main__.py:1", "port": 5000, "env": {"FLASK_APP": "beta"}}
+          "alpha": {"argv": ["python", "/app/main.py"], "rule": "C3", "kind": "server", "evidence": "main.py:1", "port": null, "env": {}},
+          "beta":  {"argv": ["python", "-m", "beta"], "rule": "C2", "kind": "server", "evidence": "beta/__main__.py:1", "port": 5000, "env": {"FLASK_APP": "beta"}}
         }
       JSON
     }
