@@ -57,7 +57,7 @@ APT::Install-Suggests "0";
 
 def main() -> int:
     with locked(cache_dir() / "base-image.lock"):
-        image, source = _find() or _pull() or _make()
+        image, source = find() or _pull() or _make()
     record.save(base_image={"name": image, "source": source})
     write_tfvars(image)
     report("base image", f"{source}: {image}")
@@ -97,7 +97,7 @@ def recipe() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def _find() -> tuple[str, str] | None:
+def find() -> tuple[str, str] | None:
     """Return the image when an earlier run had or made it."""
     known = record.load().get("base_image", {})
     wanted = [OFFICIAL, LOCAL]
@@ -143,7 +143,8 @@ def _pull() -> tuple[str, str] | None:
     if process.wait() == 0:
         return OFFICIAL, "pulled"
     reason = last_line(said.decode(errors="replace")) if said else f"no answer in {FIRST_WORD_SECONDS} s"
-    report("base image", f"cannot be pulled ({reason[:120]}): making it from Debian packages")
+    reason = reason.removeprefix("Error response from daemon: ")
+    report("base image", f"{OFFICIAL.split('@')[0]} cannot be pulled ({reason}): making one from Debian packages")
     return None
 
 

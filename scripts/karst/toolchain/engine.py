@@ -26,7 +26,7 @@ def main() -> int:
     if version:
         report("engine", f"is there: Docker {version}")
         return int(Exit.OK)
-    _refuse_what_is_not_ours()
+    refuse_what_is_not_ours()
     # One engine per machine, whatever cache the callers have.
     with locked(Path("/run/lock/karst-engine.lock") if Path("/run/lock").is_dir() else cache_dir() / "engine.lock"):
         version = version_or_none()
@@ -59,7 +59,7 @@ def ask() -> tuple[str | None, str]:
     return (text, "") if text else (None, "no engine answered")
 
 
-def _refuse_what_is_not_ours() -> None:
+def refuse_what_is_not_ours() -> None:
     """Raise the one sentence that helps when starting an engine is not for us to do."""
     reason = ask()[1]
     host = os.environ.get("DOCKER_HOST", "")

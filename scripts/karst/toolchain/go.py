@@ -1,4 +1,4 @@
-"""Programs that can be had as Go modules: built in the cache, one by one, checked against go.sum or the sum database."""
+"""Programs that are had as Go modules: built in the cache, one by one, checked against go.sum or the sum database."""
 
 from __future__ import annotations
 

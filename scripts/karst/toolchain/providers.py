@@ -84,7 +84,7 @@ def _there() -> str | None:
     known = record.load()
     if known.get("provider_source") == "registry" and known.get("provider_key") == _key():
         return "the registry has them"
-    if known.get("provider_source") == "mirror" and _complete() and Path(known.get("provider_config", "")).is_file():
+    if known.get("provider_source") == "mirror" and complete() and Path(known.get("provider_config", "")).is_file():
         _link()
         return f"are there, built from Go modules: {mirror()}"
     return None
@@ -138,7 +138,7 @@ def _build() -> str:
     return f"built from Go modules: {mirror()}"
 
 
-def _complete() -> bool:
+def complete() -> bool:
     return all(_binary(provider, host).exists() for provider in PROVIDERS for host in REGISTRIES)
 
 

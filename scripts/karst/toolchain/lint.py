@@ -1,0 +1,171 @@
+"""Every linter over everything it is for; each is run, and the exit code is 1 when any of them found something.
+
+Usage: scripts/toolchain/lint [--fix]: with --fix only the formatters run, and they write.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from karst.errors import Exit, KarstError, UsageError
+from karst.files import cache_dir
+from karst.toolchain import record, tools
+from karst.toolchain.process import ROOT
+
+SKIP = {".git", ".terraform", "terraform.d", ".karst", "secrets", "__pycache__", "node_modules", ".venv"}
+GENERATED = "pb"  # protoc's own style
+CHECK_SECONDS = 600
+
+Check = Callable[[], str]
+
+
+def main() -> int:
+    if sys.argv[1:] not in ([], ["--fix"]):
+        raise UsageError("usage: scripts/toolchain/lint [--fix]", code="usage")
+    if sys.argv[1:]:
+        return fix()
+    failed = 0
+    # Two at a time: most of them use one core.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for name, found, seconds in pool.map(_timed, checks().items()):
+            print(f"  {'FAILED' if found else 'ok':<7} {name:<20} {seconds:5.1f} s", flush=True)
+            if found:
+                failed += 1
+                print(found.rstrip() + "\n", flush=True)
+    return int(Exit.FAILED if failed else Exit.OK)
+
+
+def fix() -> int:
+    """Let the formatters write."""
+    python = python_files()
+    for command in (["ruff", "check", "--fix", "--quiet"], ["black", "--quiet"]):
+        print(_output([*command, *python]), end="")
+    print(_output([record.terraform_command(), "fmt", "-recursive", "."]), end="")
+    return int(Exit.OK)
+
+
+def checks() -> dict[str, Check]:
+    """Return the checks by name; each returns what it found, "" for nothing."""
+    python = python_files()
+    code = [str(ROOT / name) for name in ("scripts/karst", "admin") if (ROOT / name).is_dir()]
+    return {
+        "mypy": lambda: _output(["mypy"]),
+        "black": lambda: _output(["black", "--check", "--quiet", "--diff", *python]),
+        "ruff": lambda: _output(["ruff", "check", "--quiet", *python]),
+        "bandit": lambda: _output(["bandit", "--quiet", "-c", "pyproject.toml", "-ll", "-r", *code]),
+        "protobuf code": lambda: _output([sys.executable, "scripts/toolchain/proto", "--check"]),
+        "shellcheck": lambda: _output(["shellcheck", *shell_files()]),
+        "hadolint": lambda: _output(["hadolint", *dockerfiles()]) if dockerfiles() else "",
+        "terraform fmt": lambda: _output([record.terraform_command(), "fmt", "-check", "-diff", "-recursive", "."]),
+        "terraform validate": validate,
+        "tflint": tflint,
+    }
+
+
+def validate() -> str:
+    """Validate every folder of Terraform files in a copy: init writes beside them, and the checkout stays as it is."""
+    parent = cache_dir() / "lint"
+    parent.mkdir(parents=True, exist_ok=True)
+    found = []
+    with tempfile.TemporaryDirectory(dir=parent) as copy:
+        for name in ("modules", "envs", "examples"):
+            if (ROOT / name).is_dir():
+                leave_out = shutil.ignore_patterns(*SKIP, "*.tfstate*", "*.tfplan", ".terraform.lock.hcl")
+                shutil.copytree(ROOT / name, Path(copy) / name, ignore=leave_out, symlinks=True)
+        env = {**record.terraform_environment(), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        for folder in sorted({path.parent for path in Path(copy).rglob("*.tf")}):
+            terraform = [record.terraform_command(), f"-chdir={folder}"]
+            failure = _output([*terraform, "init", "-backend=false", "-input=false", "-no-color"], env=env)
+            failure = failure or _output([*terraform, "validate", "-no-color"], env=env)
+            if failure:
+                found.append(f"{folder.relative_to(copy)}:\n{failure}")
+    return "\n".join(found)
+
+
+def tflint() -> str:
+    """Run tflint with the named rules over all folders."""
+    tools.get("tflint")
+    command = record.tool("tflint")
+    if command is None:
+        raise KarstError("tflint was made and is not there", code="no_tflint")
+    return _output([command, "--recursive", f"--config={ROOT / '.tflint.hcl'}", "--format=compact"])
+
+
+def python_files() -> list[str]:
+    """Every Python file, those without an extension too (they start with a shell line and a docstring)."""
+    return [str(path) for path in _files() if path.suffix == ".py" or (not path.suffix and _is_python(path))]
+
+
+def shell_files() -> list[str]:
+    """Every shell script, known by its name or its first line."""
+    return [str(path) for path in _files() if path.suffix == ".sh" or (not path.suffix and _is_shell(path))]
+
+
+def dockerfiles() -> list[str]:
+    """Every Dockerfile but the templates and the deliberately plain ones of the examples."""
+    return [str(path) for path in _files() if path.name == "Dockerfile" and "examples" not in path.parts]
+
+
+def _files() -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        inside = Path(folder).relative_to(ROOT)
+        folders[:] = sorted(name for name in folders if name not in SKIP and not name.endswith("_cache"))
+        if inside.name != GENERATED:
+            found += [inside / name for name in sorted(names)]
+    return found
+
+
+def _head(path: Path) -> list[str]:
+    try:
+        with (ROOT / path).open(encoding="utf-8") as handle:
+            return [handle.readline(200), handle.readline(200)]
+    except (OSError, UnicodeDecodeError):
+        return ["", ""]
+
+
+def _is_python(path: Path) -> bool:
+    first, second = _head(path)
+    return first.startswith("#!") and ("python" in first.split("exec")[0] or second.startswith('"""'))
+
+
+def _is_shell(path: Path) -> bool:
+    first, second = _head(path)
+    return first.startswith(("#!/bin/sh", "#!/usr/bin/env sh", "#!/bin/bash")) and not second.startswith('"""')
+
+
+def _timed(item: tuple[str, Check]) -> tuple[str, str, float]:
+    name, check = item
+    started = time.monotonic()
+    try:
+        found = check()
+    except KarstError as err:
+        found = str(err)
+    return name, found, time.monotonic() - started
+
+
+def _output(command: Sequence[str], env: dict[str, str] | None = None) -> str:
+    """Run a check in the checkout; return what it said when it failed, "" when it did not."""
+    if shutil.which(command[0]) is None:
+        return f"{command[0]} is not installed: run `make lint`, which sees to it"
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=CHECK_SECONDS,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stdout or f"{command[0]} failed with {done.returncode}"

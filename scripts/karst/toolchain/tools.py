@@ -1,0 +1,51 @@
+"""Programs that only tests and linters need: on PATH, else built from their Go modules.
+
+Usage: scripts/toolchain/tool [--optional] NAME…: with --optional a tool that cannot be had is said, and no failure.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from karst.errors import Exit, KarstError, UsageError, did_you_mean
+from karst.files import cache_dir
+from karst.toolchain import go, record
+from karst.toolchain.process import report
+
+TOOLS = {
+    "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"),
+    "tflint": ("github.com/terraform-linters/tflint", "v0.64.0"),
+}
+
+
+def main() -> int:
+    names = [name for name in sys.argv[1:] if name != "--optional"]
+    unknown = next((name for name in names if name not in TOOLS), None)
+    if unknown or not names:
+        raise UsageError(f"no tool `{unknown}`", hint=did_you_mean(unknown, TOOLS) if unknown else "name one")
+    for name in names:
+        try:
+            report(name, get(name))
+        except KarstError as err:
+            if "--optional" not in sys.argv:
+                raise
+            report(name, f"cannot be had: {err.message}")
+    return int(Exit.OK)
+
+
+def get(name: str) -> str:
+    """Have ``name``, record where it is, and return how it was had."""
+    package, version = TOOLS[name]
+    found = shutil.which(name)
+    if found:
+        return f"is there: {found}"
+    output = cache_dir() / "tools" / f"{name}-{version}"
+    source = "is there"
+    if not output.exists():
+        go.install(package, version, output)
+        source = "built from its Go module"
+    tools = record.load().get("tools", {})
+    if tools.get(name) != str(output):
+        record.save(tools={**tools, name: str(output)})
+    return f"{source}: {output}"
