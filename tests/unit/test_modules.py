@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,10 +48,3 @@ def test_each_root_is_valid(root: str, checkout: Path) -> None:
     folder = checkout / "envs" / root
     _terraform(folder, "init", "-no-color", "-input=false", "-backend=false")
     _terraform(folder, "validate", "-no-color")
-
-
-def test_no_generated_file_is_part_of_a_module() -> None:
-    """Compiled Python beside the runner would change the image's hash from machine to machine: it is left out."""
-    text = (ROOT / "modules" / "karst_service" / "images.tf").read_text()
-    assert '!strcontains(file, "__pycache__")' in text
-    assert os.path.isdir(ROOT / "modules" / "karst_service" / "image" / "runner")
