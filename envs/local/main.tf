@@ -3,8 +3,9 @@ locals {
   file      = abspath("${path.root}/${var.slugs_file}")
   list      = startswith(var.slugs_file, "/") ? var.slugs_file : local.file
 
-  # YAML is a superset of JSON, so one decoder reads both. jsonencode hides that entries differ in type.
-  slugs = local.from_file ? yamldecode(file(local.list)) : jsondecode(jsonencode(var.slugs))
+  # YAML is a superset of JSON, so one decoder reads both. Through JSON, because entries differ in type and the two sides
+  # of a conditional must not.
+  slugs = jsondecode(local.from_file ? jsonencode(yamldecode(file(local.list))) : jsonencode(var.slugs))
 
   secrets_dir = startswith(var.secrets_dir, "/") ? var.secrets_dir : abspath("${path.root}/${var.secrets_dir}")
 }

@@ -6,7 +6,7 @@ locals {
 
   image_hash = substr(sha256(jsonencode([
     var.base_image,
-    { for file in fileset(local.image_dir, "**") : file => filesha256("${local.image_dir}/${file}") if !strcontains(file, "__pycache__") },
+    { for file in fileset(local.image_dir, "**") : file => filesha256("${local.image_dir}/${file}") if !can(regex("(^|/)([.]|__pycache__)", file)) },
   ])), 0, 12)
 
   labels = {

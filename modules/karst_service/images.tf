@@ -9,7 +9,7 @@ locals {
     for kind in ["builder", "runner", "sidecar"] : kind => substr(sha256(jsonencode([
       var.base_image,
       { for file in fileset("${local.image_dir}/${kind}", "**") : file => filesha256("${local.image_dir}/${kind}/${file}")
-      if !strcontains(file, "__pycache__") },
+      if !can(regex("(^|/)([.]|__pycache__)", file)) },
     ])), 0, 12)
   }
 

@@ -89,6 +89,7 @@ resource "docker_container" "pod" {
   name       = local.names[each.key].pod
   image      = docker_image.infra["sidecar"].image_id
   entrypoint = ["/opt/karst/pod"]
+  user       = "0:0"
   init       = true
   restart    = "unless-stopped"
   must_run   = true
@@ -98,7 +99,7 @@ resource "docker_container" "pod" {
     aliases = [each.key]
   }
 
-  # What the packet filter takes to be set; the entry script gives all of it up before it idles.
+  # Root, with what it takes to set the packet filter; the entry script gives all of it up before it idles.
   capabilities {
     add  = ["CAP_NET_ADMIN", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"]
     drop = ["ALL"]
