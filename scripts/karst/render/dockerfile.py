@@ -1,0 +1,124 @@
+"""From a plan to the text of a Dockerfile, so that nothing in a repository can add an instruction to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from karst.deps import APP, Plan
+from karst.errors import KarstError
+
+TEMPLATE = Path(__file__).resolve().parents[3] / "modules" / "karst_service" / "templates" / "app.Dockerfile.tmpl"
+IMAGE = re.compile(r"[A-Za-z0-9][\w.\-/:@]*")
+LABEL = re.compile(r"[A-Za-z0-9][\w.\-/:@+~%,= ]*")
+LABEL_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]*")
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.\-]*(?:=[A-Za-z0-9][A-Za-z0-9.+:~\-]*)?")
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+VERSION = re.compile(r"[0-9][0-9A-Za-z.!+]*")
+RUNTIME_TOOL = "karst-build"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a Dockerfile says, besides the plan.
+
+    Attributes:
+        argv: the container's command; becomes the runner's argument.
+        supply: packages that the launch needs and the repository does not list.
+        apt: Debian packages that the user asked for.
+        labels: values that do not fit a label are left out, not cleaned up.
+    """
+
+    builder_image: str
+    runner_image: str
+    service: str
+    argv: tuple[str, ...]
+    plan: Plan | None
+    supply: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    src_layout: bool = False
+
+
+def render(image: Image) -> str:
+    """The Dockerfile. ``plan`` None means a repository without Python: its files on the runner image."""
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 - not HTML: the filter `exec` is this file format's escaping
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["exec"] = exec_form
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values(image))
+
+
+def exec_form(words: Sequence[str], more: Sequence[str] = ()) -> str:
+    """A JSON array for RUN and CMD: one line of ASCII, no variable, no heredoc, whatever the words are."""
+    text = json.dumps([*words, *more], ensure_ascii=True)
+    for character in "$<>`":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def values(image: Image) -> dict[str, object]:
+    """What the template prints. Raises KarstError for a value that must be right and is not."""
+    plan = image.plan or Plan(kind="none", reason="")
+    for reference in (image.builder_image, image.runner_image):
+        _check(IMAGE, reference, "image reference")
+    for package in image.apt:
+        _check(PACKAGE, package, "Debian package in `apt:`")
+    for name, value in plan.env.items():
+        _check(VARIABLE, name, "build variable")
+        _check(VERSION, value, "version")
+    install, project = steps(image, plan)
+    return {
+        "python": image.plan is not None,
+        "builder_image": image.builder_image,
+        "runner_image": image.runner_image,
+        "build_packages": sorted({*image.apt, *plan.apt}) if image.plan else [],
+        "runtime_packages": sorted(set(image.apt)),
+        "manifests": bool(plan.manifests or plan.files),
+        "install": install,
+        "project": project,
+        "complete": plan.complete,
+        "env": dict(sorted(plan.env.items())),
+        "labels": {
+            name: value
+            for name, value in sorted(image.labels.items())
+            if LABEL_NAME.fullmatch(name) and LABEL.fullmatch(value)
+        },
+        "argv": list(image.argv),
+    }
+
+
+def steps(image: Image, plan: Plan) -> tuple[list[str], list[str]]:
+    """The two steps of the build: dependencies, and the project. One RUN each, because every RUN costs time."""
+    folders = [APP, f"{APP}/src"] if image.src_layout else [APP]
+    install: list[Sequence[str]] = [*plan.install, ("path", *folders)]
+    project: list[Sequence[str]] = [
+        ("optional", *command) if plan.project_optional else command for command in plan.project
+    ]
+    project += [("script", name, target) for name, target in sorted(plan.scripts.items())]
+    last: list[Sequence[str]] = [("supply", *image.supply)] if image.supply else []
+    if any(package.split("=")[0].endswith("-dev") for package in image.apt):
+        last.append(("libraries",))
+    last.append(("sbom", image.service))
+    if plan.complete:
+        install += [*last, ("snapshot",)]
+    else:
+        project += last
+    return _chain(install), _chain([*project, ("finish",)])
+
+
+def _chain(commands: Sequence[Sequence[str]]) -> list[str]:
+    words = [RUNTIME_TOOL]
+    for command in commands:
+        words += ["--then", *command] if len(words) > 1 else [*command]
+    return words
+
+
+def _check(pattern: re.Pattern[str], value: str, what: str) -> None:
+    if not pattern.fullmatch(value):
+        raise KarstError(f"`{value!a}` is not a valid {what}", code="bad_value")
