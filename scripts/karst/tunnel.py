@@ -153,8 +153,8 @@ class Tunnel:
 
         The TLS side is read without blocking, written with: what gRPC sends is small, what comes back may be a flood.
         """
-        self._tls.settimeout(None)
         self._tls.setblocking(False)
+        spoke = False
         while True:
             # OpenSSL may hold bytes that the socket no longer shows.
             ready = [self._tls, *_readable(local, self._stop_read, wait=False)] if self._tls.pending() else []
@@ -165,8 +165,11 @@ class Tunnel:
                 try:
                     data = self._tls.recv(BUFFER)
                     if not data:
-                        self.failure = self.failure or "the service closed the connection"
+                        # In TLS 1.3 our side is done before the server has looked at our certificate.
+                        after = "" if spoke else " right after the handshake: it refused our certificate, most likely"
+                        self.failure = f"it closed the connection{after}"
                         return
+                    spoke = True
                     local.sendall(data)
                 except ssl.SSLWantReadError:
                     pass

@@ -18,11 +18,12 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "modules" / "karst_service" / "image" / "runner"))
+from karst.pb import controlplane_pb2 as pb
+from karst.pb import controlplane_pb2_grpc as pb_grpc
 
-from karst.pb import controlplane_pb2 as pb  # noqa: E402
-from karst.pb import controlplane_pb2_grpc as pb_grpc  # noqa: E402
+HERE = Path(__file__).resolve().parent
+# The tests beside this file import karst_runner; in the image it is all there is.
+sys.path.insert(0, str(HERE.parents[2] / "modules" / "karst_service" / "image" / "runner"))
 
 QUICK = {"stable_after": 0.2, "backoff": 0.05, "tries": 2, "linger": 30.0, "stop_grace": 3.0}
 

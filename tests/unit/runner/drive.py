@@ -1,4 +1,4 @@
-"""Starts the real runner on this machine: `python drive.py OVERRIDES COMMAND…`, with settings changed by a JSON object."""
+"""Starts the real runner on this machine: `python drive.py OVERRIDES COMMAND…`; the overrides are a JSON object."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "modules" / "karst_service" / "image" / "runner"))
 
-from karst_runner.__main__ import run  # noqa: E402
-from karst_runner.settings import Settings  # noqa: E402
+from karst_runner.__main__ import run
+from karst_runner.settings import Settings
 
 settings = replace(Settings.from_environment(sys.argv[2:], os.environ), **json.loads(sys.argv[1]))
 os._exit(run(settings, otel_dir=os.environ.get("TEST_OTEL_DIR", "")))

@@ -55,14 +55,12 @@ def test_sigterm_reaches_the_app_and_ends_the_container_at_once(start: Any) -> N
 
 
 def test_an_app_that_leaves_by_itself_on_sigterm_makes_exit_code_zero(start: Any) -> None:
-    runner = start(
-        """
+    runner = start("""
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: (print("bye"), sys.exit(0)))
         print("ready", flush=True)
         while True: time.sleep(1)
-        """
-    )
+        """)
     while "ready" not in runner.output():
         time.sleep(0.02)
     assert runner.stop() == 0
@@ -109,9 +107,7 @@ def test_after_giving_up_the_container_ends_with_the_apps_code(start: Any) -> No
 def test_an_app_that_wants_arguments_is_not_tried_again(start: Any) -> None:
     runner = start("import argparse; p = argparse.ArgumentParser('tool'); p.add_argument('input'); p.parse_args()")
     health = runner.until("FAILED")
-    assert health.reason == (
-        "needs arguments: set `args:` (tool: error: the following arguments are required: input)"
-    )
+    assert health.reason == ("needs arguments: set `args:` (tool: error: the following arguments are required: input)")
     assert (health.exit_code, health.restarts) == (2, 0)
 
 
@@ -129,14 +125,12 @@ def test_a_killed_app_names_the_signal(start: Any) -> None:
 
 
 def test_a_server_that_ends_by_itself_is_started_again(start: Any) -> None:
-    runner = start(
-        """
+    runner = start("""
         import os, pathlib, socket, time
         door = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
         time.sleep(0.5 if not pathlib.Path("second").exists() else 60)
         pathlib.Path("second").touch()
-        """
-    )
+        """)
     runner.until("NOT_SERVING")
     health = runner.until("SERVING")
     assert health.restarts == 1
@@ -159,13 +153,11 @@ def test_a_fixed_port_is_waited_for_and_another_one_is_named(start: Any) -> None
 
 
 def test_a_port_that_goes_away_takes_the_service_out(start: Any) -> None:
-    runner = start(
-        """
+    runner = start("""
         import os, socket, time
         door = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
         time.sleep(1); door.close(); time.sleep(60)
-        """
-    )
+        """)
     runner.until("SERVING")
     assert runner.until("NOT_SERVING").reason == f"nothing listens on port {runner.port} any more"
 
@@ -191,7 +183,7 @@ def test_the_health_path_decides_when_there_is_one(start: Any) -> None:
 
 
 def test_an_app_that_runs_and_never_listens_is_a_worker(start: Any) -> None:
-    runner = start("import time; time.sleep(99)", {"worker_after": 0.3})
+    runner = start("import time; time.sleep(99)", {"worker_after": 0.3, "quiet_for": 0.3})
     health = runner.until("SERVING")
     assert (health.kind, health.app_port) == (pb.HealthStatus.WORKER, 0)
 
@@ -230,8 +222,7 @@ def zombies(parent: int) -> int:
 
 
 def test_what_a_crashed_app_leaves_behind_does_not_hold_its_port(start: Any) -> None:
-    runner = start(
-        """
+    runner = start("""
         import os, pathlib, socket, sys, time
         door = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
         if not pathlib.Path("second").exists():
@@ -239,20 +230,17 @@ def test_what_a_crashed_app_leaves_behind_does_not_hold_its_port(start: Any) -> 
             if os.fork() == 0: time.sleep(99)
             sys.exit(1)
         time.sleep(99)
-        """
-    )
+        """)
     assert runner.until("SERVING").restarts == 1
 
 
 def test_other_signals_go_on_to_the_app(start: Any) -> None:
-    runner = start(
-        """
+    runner = start("""
         import signal, time
         signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
         print("ready", flush=True)
         while True: time.sleep(1)
-        """
-    )
+        """)
     for word in ("ready", "reloaded"):
         deadline = time.monotonic() + 5
         while word not in runner.output():

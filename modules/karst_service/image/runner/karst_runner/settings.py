@@ -40,7 +40,8 @@ class Settings:
     linger: float = 60.0
     #: From SIGTERM to SIGKILL; less than pods.tf's destroy_grace_seconds.
     stop_grace: float = 10.0
-    #: Without a port: quiet for `quiet_for` after `worker_after`, or alive after `worker_limit`, makes a worker.
+    #: Without a port: quiet for `quiet_for` and older than `worker_after`, or alive after `worker_limit`, is a worker.
+    quiet_for: float = 3.0
     worker_after: float = 5.0
     worker_limit: float = 60.0
     #: Bytes of log kept for StreamLogs, and bytes that may wait for a reader of stdout.

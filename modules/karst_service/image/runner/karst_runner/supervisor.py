@@ -26,7 +26,7 @@ HANDLED = STOP | PASS_ON | {signal.SIGCHLD}
 
 LOOK_STARTING = 0.05
 LOOK_SERVING = 1.0
-QUIET_SPAN = 3.0
+QUIET_STEP = 1.0
 QUIET_SHARE = 0.05  # of one processor
 SETTLE = 0.2
 REASON_LINES = 40
@@ -220,12 +220,13 @@ class Supervisor:
             self._had_door = True
 
     def _is_quiet(self, now: float) -> bool:
-        """Whether the app has hardly used a processor for QUIET_SPAN: then it is not still importing."""
-        if self._listeners or now - self._started < self._settings.worker_after - QUIET_SPAN:
-            return False
+        """Whether the app has hardly used a processor for a while: then it is not still importing."""
+        span = self._settings.quiet_for
         when, used = self._cpu
-        if now - when < 1.0:
-            return self._quiet_since is not None and now - self._quiet_since >= QUIET_SPAN
+        if self._listeners:
+            return False
+        if now - when < min(QUIET_STEP, span / 3):
+            return self._quiet_since is not None and now - self._quiet_since >= span
         total = cpu_seconds(descendants(os.getpid()))
         busy = when == 0.0 or (total - used) / (now - when) > QUIET_SHARE
         self._cpu = (now, total)
@@ -233,7 +234,7 @@ class Supervisor:
             self._quiet_since = None
         elif self._quiet_since is None:
             self._quiet_since = when
-        return self._quiet_since is not None and now - self._quiet_since >= QUIET_SPAN
+        return self._quiet_since is not None and now - self._quiet_since >= span
 
     def _set(self, status: int, reason: str, **more: object) -> None:
         if self._board.update(status=status, reason=reason, **more):
