@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response
+
 from karst.errors import BusyError, KarstError, UsageError
 
 CONTENT_TYPE = "application/problem+json"

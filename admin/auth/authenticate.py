@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from admin.auth.client import AuthServer
@@ -39,8 +38,23 @@ class Principal:
     expires: float | None = None
 
 
+@dataclass(frozen=True)
+class Claimed:
+    """A token that passed the local check.
+
+    Attributes:
+        subject: whose it is; for a service_role token, which only the auth server can verify, a hash of the token.
+        service: the token claims the service role.
+    """
+
+    token: str
+    subject: str
+    service: bool
+    expires: float | None
+
+
 class Authenticator:
-    """Checks tokens for one auth server."""
+    """Checks tokens for one auth server: `verify` here, then `confirm` there."""
 
     def __init__(self, settings: AuthSettings, server: AuthServer | None = None) -> None:
         self._settings = settings
@@ -48,62 +62,71 @@ class Authenticator:
         self._keys = KeySet(self._server.jwks)
         self._cache: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
+        # Tokens that nobody has verified yet wait in a queue of their own, so that they cannot keep users out.
+        self._slots = {service: threading.BoundedSemaphore(_IN_FLIGHT) for service in (False, True)}
 
-    def check(self, token: str, *, live: bool) -> Principal:
-        """The principal of ``token``.
-
-        ``live`` asks the auth server now; otherwise its last word may be up to ``cache_seconds`` old. Raises
-        Unauthenticated, Forbidden (no role) or Unavailable.
-        """
-        digest = hashlib.sha256(token.encode()).hexdigest()
+    def verify(self, token: str) -> Claimed:
+        """The strict local check; Unauthenticated, or Unavailable when the signing keys cannot be had."""
         claims = peek(token)
-        service = claims is not None and claims.get("role") == "service_role" and "sub" not in claims
-        confirm = self._confirm_service if service else self._confirm_user
-        expires = None if service else float(verify_user_token(token, self._settings, self._keys)["exp"])
+        if claims is not None and claims.get("role") == "service_role" and "sub" not in claims:
+            expires = _expiry(claims)
+            if expires is None or expires + LEEWAY < time.time():
+                raise Unauthenticated(
+                    "expired", "the service_role token has expired, or never does", "use the project's key"
+                )
+            return Claimed(token, f"unverified:{_digest(token)[:16]}", True, expires)
+        claims = verify_user_token(token, self._settings, self._keys)
+        return Claimed(token, f"user:{claims['sub']}", False, float(claims["exp"]))
+
+    def confirm(self, claimed: Claimed, *, live: bool) -> Principal:
+        """What the auth server says: now when ``live``, else up to ``cache_seconds`` ago.
+
+        Raises Unauthenticated, Forbidden (no role) or Unavailable.
+        """
+        digest = _digest(claimed.token)
         if not live:
             known = self._recall(digest)
             if known is not None:
                 return known
         try:
-            principal = replace(self._asking(confirm, token), expires=expires or _expiry(claims))
+            principal = replace(self._ask(claimed), expires=claimed.expires)
         except AuthError:
             self._forget(digest)
             raise
         self._remember(digest, principal)
         return principal
 
-    def _confirm_user(self, token: str) -> Principal:
-        user = self._server.user(token)
-        claims = peek(token) or {}
-        if user["id"] != claims.get("sub"):
+    def check(self, token: str, *, live: bool) -> Principal:
+        """Both checks in one."""
+        return self.confirm(self.verify(token), live=live)
+
+    def _ask(self, claimed: Claimed) -> Principal:
+        slots = self._slots[claimed.service]
+        if not slots.acquire(timeout=_PATIENCE):
+            raise Unavailable("auth_server_slow", "the auth server is too slow to answer everybody")
+        try:
+            if claimed.service:
+                self._server.confirm_service_role(claimed.token)
+                return Principal("service_role", Role.ADMIN, "service_role")
+            return self._confirm_user(claimed)
+        finally:
+            slots.release()
+
+    def _confirm_user(self, claimed: Claimed) -> Principal:
+        user = self._server.user(claimed.token)
+        if f"user:{user['id']}" != claimed.subject:
             raise Unauthenticated("user_mismatch", "the auth server describes another user than the token")
         if user.get("is_anonymous") or user.get("role", "authenticated") != "authenticated":
             raise Unauthenticated("bad_role", "the token is not a signed-in user's")
         role = role_of(user, self._settings.users)
-        email = user.get("email")
         if role is None:
             raise Forbidden(
                 "no_role",
                 "this user has no role here",
                 "an owner of the project sets app_metadata.karst_role to viewer, deployer or admin",
             )
-        return Principal(f"user:{user['id']}", role, email if isinstance(email, str) else "")
-
-    def _confirm_service(self, token: str) -> Principal:
-        expires = _expiry(peek(token))
-        if expires is None or expires + LEEWAY < time.time():
-            raise Unauthenticated("expired", "the service_role token has expired, or never does", "use the project's key")
-        self._server.confirm_service_role(token)
-        return Principal("service_role", Role.ADMIN, "service_role")
-
-    def _asking(self, confirm: Callable[[str], Principal], token: str) -> Principal:
-        if not self._slots.acquire(timeout=_PATIENCE):
-            raise Unavailable("auth_server_slow", "the auth server is too slow to answer everybody")
-        try:
-            return confirm(token)
-        finally:
-            self._slots.release()
+        email = user.get("email")
+        return Principal(claimed.subject, role, email if isinstance(email, str) else "")
 
     def _recall(self, digest: str) -> Principal | None:
         with self._lock:
@@ -120,6 +143,10 @@ class Authenticator:
     def _forget(self, digest: str) -> None:
         with self._lock:
             self._cache.pop(digest, None)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _expiry(claims: dict[str, object] | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The auth server over HTTP: one question per method, a short time limit, never a redirect, never a token in a message."""
+"""The auth server over HTTP: one question a method, a short time limit, no redirects, no token in any message."""
 
 from __future__ import annotations
 

@@ -12,10 +12,9 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from karst.errors import UsageError
-
 from admin.auth.authenticate import Principal
 from admin.auth.roles import Role, parse_grants
+from karst.errors import UsageError
 
 _UCRED = struct.Struct("3i")
 # Linux only and not in Python's socket module: the supplementary groups of the peer (asm-generic/socket.h).

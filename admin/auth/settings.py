@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from karst.errors import Exit, KarstError
-
 from admin.auth.roles import Role, parse_grants
+from karst.errors import Exit, KarstError
 
 # What stands in samples and documentation, and not in a real project's URL or key. A JWT is never held against it:
 # random base64 contains any short word now and then.
@@ -87,7 +86,9 @@ def _required(env: Mapping[str, str], name: str, what: str) -> str:
     value = env.get(name, "").strip()
     if not value:
         raise SettingsError(
-            f"{name} is not set", hint=f"put {what} into .env (see .env.example) or the environment", code="missing_setting"
+            f"{name} is not set",
+            hint=f"put {what} into .env (see .env.example) or the environment",
+            code="missing_setting",
         )
     if peek(value) is None and _SAMPLE.search(value):
         raise SettingsError(

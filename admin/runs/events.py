@@ -18,7 +18,9 @@ MAX_LINE = 1024 * 1024
 _CHUNK = 256 * 1024
 # Escape sequences (CSI, OSC, two-character) and control characters other than tab: a log line must not be able to
 # move a reader's cursor, change their window's title or hide text.
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 
 Event = dict[str, Any]
 
@@ -45,7 +47,7 @@ def parse(line: bytes, seq: int) -> Event:
         except (ValueError, RecursionError):
             event = None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        event = {"type": "log", "msg": text, **({"cut": True} if cut else {})}
+        event = {"type": "log", "line": text, **({"cut": True} if cut else {})}
     return {**clean(event), "seq": seq}
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from karst.errors import BusyError, Exit, KarstError
-from karst.files import locked, write_atomic
-
 from admin.audit import Audit
 from admin.runs import process
 from admin.runs.events import Event, Tail, append, result_of
 from admin.runs.record import Folder, Run, finish, is_id, new_id, now
+from karst.errors import BusyError, Exit, KarstError
+from karst.files import locked, write_atomic
 
 POLL = 0.1
 _STDERR_TAIL = 4096
@@ -28,9 +27,8 @@ _OUTCOME_OF_EXIT = {
     Exit.BUSY: "busy",
     Exit.AUTH: "failed",
     Exit.UNHEALTHY: "unhealthy",
-    Exit.INTERRUPTED: "cancelled",
+    Exit.INTERRUPTED: "interrupted",
 }
-_COMMANDS = {"deploy": "deploy", "plan": "plan"}
 
 
 class RunBusy(BusyError):
@@ -54,13 +52,22 @@ class KeyReused(KarstError):
     """An Idempotency-Key came back with another request."""
 
 
+class StalePlan(KarstError):
+    """The plan to apply is not the latest."""
+
+
 class NotCancellable(KarstError):
     """The run has ended."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, and who wants it. ``key`` and ``digest`` make a repeated request find its run."""
+    """What to run, and who wants it.
+
+    Attributes:
+        kind: the command's verb: ``deploy``, ``plan``, or ``apply`` for exactly the plan of run ``plan``.
+        key, digest: hashes of the Idempotency-Key and of the request: a repeated request finds its run.
+    """
 
     kind: str
     entries: tuple[Any, ...]
@@ -69,6 +76,7 @@ class Request:
     by_name: str = ""
     key: str = ""
     digest: str = ""
+    plan: str = ""
 
 
 class Runs:
@@ -89,9 +97,7 @@ class Runs:
     def open(self) -> None:
         """Take the data folder, and find out what became of the runs in it. BusyError when somebody else has it."""
         self._folder.prepare()
-        self._open.enter_context(
-            locked(self._data / "lock", wait=0, busy=f"another admin app uses {self._data}")
-        )
+        self._open.enter_context(locked(self._data / "lock", wait=0, busy=f"another admin app uses {self._data}"))
         for run in self._folder.load():
             self._runs[run.id] = run
             if run.done:
@@ -169,6 +175,8 @@ class Runs:
             holder = self.active()
             if holder is not None:
                 raise RunBusy(holder)
+            if request.plan:
+                self._check_plan(request.plan)
             run = Run(
                 id=new_id(),
                 kind=request.kind,
@@ -204,12 +212,14 @@ class Runs:
     # How it is done
 
     def _launch(self, run: Run, request: Request) -> Run:
-        folder, kind = self._folder, _COMMANDS[run.kind]
+        folder = self._folder
         folder.save(run)
         # The list goes into a file that only we can read: values of `env:` and slugs belong in no argv and no shell.
-        write_atomic(folder.slugs(run.id), json.dumps(list(request.entries), indent=1) + "\n", mode=0o600)
+        slugs = folder.slugs(request.plan or run.id)
+        if not request.plan:
+            write_atomic(slugs, json.dumps(list(request.entries), indent=1) + "\n", mode=0o600)
         append(folder.events(run.id), {"type": "phase", "ts": run.started, "phase": "accepted", "run": run.id})
-        argv = [*self._command, kind, "--file", str(folder.slugs(run.id)), "--events"]
+        argv = [*self._command, run.kind, "--file", str(slugs), "--events"]
         try:
             child = process.start(
                 argv,
@@ -224,6 +234,17 @@ class Runs:
         self._update(replace(run, pid=child.pid))
         self._watch(lambda: self._end(run.id, child.wait()))
         return self._runs[run.id]
+
+    def _check_plan(self, run_id: str) -> None:
+        """Refuse to apply a plan that anything has happened since: what was approved is what must happen."""
+        run = self.get(run_id)
+        latest = max((each.id for each in self._runs.values()), default="")
+        if run.kind != "plan" or run.outcome != "ok" or run.id != latest:
+            raise StalePlan(
+                f"run {run.id} is not the latest successful plan",
+                hint="plan again (POST /v1/deploys with dry_run), look at it, and approve that one",
+                code="stale_plan",
+            )
 
     def _watch(self, target: Callable[[], None]) -> None:
         threading.Thread(target=target, name="run-watch", daemon=True).start()
@@ -262,7 +283,7 @@ class Runs:
             outcome = "unknown"
             reason = "the command ended while the admin app was not there to see it, and left no result"
         elif exit_code < 0:
-            outcome = "cancelled" if run.cancelled_by and exit_code == -2 else "unknown"
+            outcome = "interrupted" if run.cancelled_by and exit_code == -2 else "unknown"
             reason = reason or f"the command was ended by signal {-exit_code}"
         else:
             outcome = _OUTCOME_OF_EXIT.get(Exit(exit_code), "unknown") if exit_code in iter(Exit) else "failed"

@@ -22,9 +22,9 @@ def environment() -> dict[str, str]:
 def start(argv: Sequence[str], *, cwd: Path, events: Path, stderr: Path, lock: Path) -> subprocess.Popen[bytes]:
     """Start ``argv``: stdout appends to ``events``, and the process holds ``lock`` for as long as it lives.
 
-    A file, not a pipe: a pipe would break, and the command with it, when the admin app ends. The lock is inherited as an
-    open file; the kernel frees it with the process, also after a crash or a reboot, so no process id needs believing.
-    Raises OSError when the command cannot be started.
+    A file, not a pipe: a pipe would break, and the command with it, when the admin app ends. The lock is inherited as
+    an open file; the kernel frees it with the process, also after a crash or a reboot, so no process id needs
+    believing. Raises OSError when the command cannot be started.
     """
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(_open(events, os.O_APPEND))

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ _ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{10}")
 
 
 def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def new_id() -> str:
     """Sorts by time, cannot be guessed, is a safe file name and needs no escaping in a URL."""
-    return f"{datetime.now(timezone.utc):%Y%m%dt%H%M%S}-{secrets.token_hex(5)}"
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(5)}"
 
 
 def is_id(text: str) -> bool:
@@ -35,7 +35,7 @@ class Run:
 
     Attributes:
         state: ``running``, ``cancelling`` or ``finished``.
-        outcome: the result's word once finished: ok, failed, unhealthy, busy, cancelled, unknown; else "".
+        outcome: the result's word once finished: ok, failed, unhealthy, busy, interrupted, unknown; else "".
         key: hash of subject and Idempotency-Key, or "".
         request: hash of the request that made it.
     """

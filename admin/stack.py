@@ -1,0 +1,198 @@
+"""What the API shows of the running stack: services, logs, numbers. Read from Docker's labels and from the edge."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from karst.errors import KarstError, UsageError
+
+if TYPE_CHECKING:
+    from karst.containers import Member
+    from karst.stack import Stack
+
+Line = dict[str, str]
+_QUEUE = 2000
+_RELIST = 1.0
+_STATS_TIMEOUT = 5.0
+_STATS_BYTES = 4 << 20
+# Of Envoy's thousand-odd numbers, those that say how a service is doing.
+_NUMBERS = re.compile(
+    r"(?:http\.(?:inbound|outbound)\.downstream_(?:rq_(?:total|active|[1-5]xx|time)|cx_(?:total|active))"
+    r"|http\.(?:inbound|outbound)\.rbac\.(?:allowed|denied)"
+    r"|listener\.[^:]*\.ssl\.(?:handshake|connection_error|fail_verify_\w+)"
+    r"|server\.(?:live|state|uptime|memory_allocated|days_until_first_cert_expiring))"
+)
+
+
+class NoSuchService(UsageError):
+    """The stack has no service of that name."""
+
+
+class StackView(Protocol):
+    """What the routes need to know; the tests have their own."""
+
+    def list_services(self) -> list[dict[str, Any]]:
+        """One object a service: service, status, revision, reason, state and age of its containers."""
+
+    def logs(self, service: str, *, tail: int, follow: bool, stop: Callable[[], bool]) -> Iterator[Line | None]:
+        """Lines {service, ts, msg} in the order of time; None now and then while there are none."""
+
+    def stats(self, service: str) -> dict[str, Any]:
+        """Numbers of the service's sidecar, by Envoy's names."""
+
+
+class LiveStack:
+    """The stack that the environment names, on the Docker engine that DOCKER_HOST names."""
+
+    def list_services(self) -> list[dict[str, Any]]:
+        from karst import containers, health
+
+        stack = _stack()
+        with containers.engine() as docker:
+            found = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
+        names = sorted({member.service for member in found})
+        answers = {row.service: row for row in health.ask(stack, names)} if names else {}
+        return [_row(name, answers.get(name), [m for m in found if m.service == name]) for name in names]
+
+    def logs(self, service: str, *, tail: int, follow: bool, stop: Callable[[], bool]) -> Iterator[Line | None]:
+        from karst import containers
+
+        stack = _stack()
+        with containers.engine() as docker:
+            apps = _apps(docker, stack, service)
+            if not follow:
+                lines = [line for app in apps for line in _past(docker, app, tail)]
+                yield from sorted(lines, key=lambda line: line["ts"])[-tail:] if tail else []
+                return
+            yield from self._follow(docker, stack, service, tail, stop)
+
+    def _follow(
+        self, docker: Any, stack: Stack, service: str, tail: int, stop: Callable[[], bool]
+    ) -> Iterator[Line | None]:
+        from karst import containers
+
+        incoming: queue.Queue[Line] = queue.Queue(maxsize=_QUEUE)
+        pumps: dict[str, _Pump] = {}
+        listed = float("-inf")
+        try:
+            while not stop():
+                if time.monotonic() - listed >= _RELIST:
+                    listed = time.monotonic()
+                    for app in (m for m in containers.members(docker, stack.name, service) if m.role == "app"):
+                        if app.id not in pumps:
+                            # Of a generation that comes later every line is new.
+                            pumps[app.id] = _Pump(app, "all" if pumps and tail else tail, incoming)
+                try:
+                    yield incoming.get(timeout=0.2)
+                except queue.Empty:
+                    yield None
+        finally:
+            for pump in pumps.values():
+                pump.close()
+
+    def stats(self, service: str) -> dict[str, Any]:
+        from karst import containers
+
+        stack = _stack()
+        with containers.engine() as docker:
+            _apps(docker, stack, service)
+        url = f"http://127.0.0.1:{stack.ports['metrics']}/services/{service}/stats"
+        try:
+            with urllib.request.urlopen(url, timeout=_STATS_TIMEOUT) as answer:
+                text = answer.read(_STATS_BYTES).decode("utf-8", "replace")
+        except OSError as err:
+            raise KarstError(
+                f"the sidecar of `{service}` gives no numbers", hint=str(err)[:200], code="no_stats"
+            ) from err
+        return {"service": service, "stats": parse_stats(text)}
+
+
+def parse_stats(text: str) -> dict[str, int]:
+    """``name: number`` lines of Envoy's /stats, those that matter."""
+    numbers = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(": ")
+        if value.isdigit() and _NUMBERS.fullmatch(name):
+            numbers[name] = int(value)
+    return numbers
+
+
+def _stack() -> Stack:
+    from karst.stack import resolve
+
+    return resolve()
+
+
+def _apps(docker: Any, stack: Stack, service: str) -> list[Member]:
+    from karst import containers
+
+    apps = [m for m in containers.members(docker, stack.name, service) if m.role == "app"]
+    if not apps:
+        raise NoSuchService(f"the stack has no service `{service[:60]}`", code="unknown_service")
+    return apps
+
+
+def _row(name: str, answer: Any, members: list[Member]) -> dict[str, Any]:
+    newest = max(members, key=lambda member: member.created)
+    row: dict[str, Any] = {"status": "UNKNOWN", "revision": newest.revision, "reason": "no answer"}
+    if answer is not None:
+        row.update({key: value for key, value in asdict(answer).items() if value not in (None, "")})
+    row.update(service=name, created=newest.created, generations=len({member.generation for member in members}))
+    row["containers"] = [{"role": m.role, "state": m.state, "created": m.created} for m in members]
+    return row
+
+
+def _past(docker: Any, app: Member, tail: int) -> list[Line]:
+    raw = docker.api.logs(app.id, timestamps=True, tail=tail, stdout=True, stderr=True)
+    return [_line(app.service, line) for line in raw.decode("utf-8", "replace").splitlines()]
+
+
+def _line(service: str, text: str) -> Line:
+    stamp, _, message = text.partition(" ")
+    return {"service": service, "ts": stamp, "msg": message}
+
+
+class _Pump:
+    """Reads the log of one container on a connection and a thread of its own; a followed log blocks both."""
+
+    def __init__(self, app: Member, tail: int | str, sink: queue.Queue[Line]) -> None:
+        self._app, self._tail, self._sink = app, tail, sink
+        self._closed = threading.Event()
+        self._stream: Any = None
+        threading.Thread(target=self._run, name="log-pump", daemon=True).start()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _run(self) -> None:
+        from karst import containers
+
+        try:
+            with containers.engine() as docker:
+                self._stream = docker.api.logs(self._app.id, stream=True, follow=True, timestamps=True, tail=self._tail)
+                rest = b""
+                for chunk in self._stream:
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for raw in whole:
+                        self._put(_line(self._app.service, raw.decode("utf-8", "replace")))
+                    if self._closed.is_set():
+                        return
+        except Exception:
+            return
+
+    def _put(self, line: Line) -> None:
+        while not self._closed.is_set():
+            try:
+                self._sink.put(line, timeout=0.5)
+                return
+            except queue.Full:
+                continue
