@@ -65,9 +65,7 @@ rule "terraform_unused_declarations" {
   enabled = true
 }
 
-rule "terraform_unused_required_providers" {
-  enabled = true
-}
+# Off: terraform_unused_required_providers. A root names the versions of the providers that its modules use.
 
 rule "terraform_workspace_remote" {
   enabled = true

@@ -55,12 +55,10 @@ def fix() -> int:
 def checks() -> dict[str, Check]:
     """Return the checks by name; each returns what it found, "" for nothing."""
     python = python_files()
-    code = [str(ROOT / name) for name in ("scripts/karst", "admin") if (ROOT / name).is_dir()]
     return {
         "mypy": lambda: _output(["mypy"]),
         "black": lambda: _output(["black", "--check", "--quiet", "--diff", *python]),
         "ruff": lambda: _output(["ruff", "check", "--quiet", *python]),
-        "bandit": lambda: _output(["bandit", "--quiet", "-c", "pyproject.toml", "-ll", "-r", *code]),
         "protobuf code": lambda: _output([sys.executable, "scripts/toolchain/proto", "--check"]),
         "shellcheck": lambda: _output(["shellcheck", *shell_files()]),
         "hadolint": lambda: _output(["hadolint", *dockerfiles()]) if dockerfiles() else "",

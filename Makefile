@@ -1,0 +1,88 @@
+# What the kit does, by name. `make` lists it; every program behind it can be called by hand as well.
+#
+#   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
+#   STACK  the stack to work on (KARST_STACK, else karst)
+#   TESTS  what `make test` runs (tests)
+#
+# make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
+# recipes read it from the environment, where no shell looks inside it either.
+override SLUGS := $(value SLUGS)
+override STACK := $(value STACK)
+override TESTS := $(value TESTS)
+export SLUGS STACK TESTS
+
+# A variable that nobody reads is a typing error, and make would expand it for the recipes' environment.
+known := SLUGS STACK TESTS
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+unknown := $(filter-out $(known) MAKE% -%,$(given))
+$(if $(unknown),$(error unknown variable $(firstword $(unknown)): this Makefile takes $(known)))
+
+# `make plan apply` means first one, then the other, with any -j.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+tool := scripts/toolchain
+iac := admin/iac $${STACK:+--stack "$$STACK"}
+
+.PHONY: help bootstrap doctor up plan apply destroy health test test-real lint fmt proto lock clean
+
+help: ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+bootstrap: ## set up what is missing: Python environment, engine, Terraform, providers, base image, hooks, `iac`
+	@$(tool)/environment
+	@$(tool)/environment --dev
+	@$(tool)/engine
+	@$(tool)/terraform
+	@$(tool)/providers
+	@$(tool)/base-image
+	@$(tool)/dev python $(tool)/proto --check
+	@$(tool)/hooks
+	@$(tool)/link
+
+doctor: ## say what is there, what is missing, what bootstrap would do; changes nothing
+	@$(tool)/doctor
+
+up: bootstrap ## bootstrap, deploy SLUGS (default examples/repos.yaml), print each service's health
+	@$(iac) deploy --file "$${SLUGS:-examples/repos.yaml}"
+	@$(iac) health
+
+plan: ## say what would change for SLUGS (default repos.yaml), and save the plan
+	@$(iac) plan --file "$${SLUGS:-repos.yaml}"
+
+apply: ## apply exactly the saved plan; without one, plan first
+	@$(iac) apply $${SLUGS:+--file "$$SLUGS"}
+
+destroy: ## remove the stack's containers, network and images
+	@$(iac) destroy
+
+health: ## ask every service for its health over mTLS
+	@$(iac) health
+
+test: bootstrap ## unit and integration tests, under 90 s once the toolchain is there
+	@$(tool)/tool --optional grpcurl
+	@$(tool)/dev pytest -n 2 --dist loadgroup "$${TESTS:-tests}"
+
+test-real: bootstrap ## deploy real published applications (many minutes)
+	@$(tool)/tool --optional grpcurl
+	@$(tool)/dev pytest -m real "$${TESTS:-tests}"
+
+lint: ## every linter over everything
+	@$(tool)/terraform
+	@$(tool)/providers
+	@$(tool)/lint
+
+fmt: ## let the formatters write
+	@$(tool)/lint --fix
+
+proto: ## generate the Python of proto/controlplane.proto
+	@$(tool)/dev python $(tool)/proto
+
+lock: ## compile requirements.txt and requirements-dev.txt from pyproject.toml
+	@$(tool)/lock
+
+clean: ## remove what tests and linters leave in the checkout; keeps secrets, state and cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build *.egg-info
