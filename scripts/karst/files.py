@@ -10,7 +10,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from karst.errors import BusyError, KarstError
@@ -98,14 +98,21 @@ def tree_hash(root: Path, *, skip: frozenset[str] = frozenset({".git"})) -> str:
 
     Times, owners and other mode bits do not count. Names in ``skip`` are left out at every depth.
     """
+    return hash_files(root, (relative for relative, _ in _walk(root, skip)))
+
+
+def hash_files(root: Path, names: Iterable[str]) -> str:
+    """The ``tree_hash`` of just these files and links, given as paths relative to ``root``."""
     digest = hashlib.sha256()
-    for relative, path in sorted(_walk(root, skip)):
+    for relative in sorted(map(os.fsencode, names)):
+        path = root / os.fsdecode(relative)
         info = path.lstat()
         if stat.S_ISLNK(info.st_mode):
-            kind, body = b"l", os.readlink(path).encode()
+            kind, body = b"l", hashlib.sha256(os.fsencode(os.readlink(path))).digest()
         else:
-            kind, body = (b"x" if info.st_mode & 0o111 else b"f"), path.read_bytes()
-        for part in (relative.encode(), kind, hashlib.sha256(body).digest()):
+            with path.open("rb") as handle:
+                kind, body = (b"x" if info.st_mode & 0o111 else b"f"), hashlib.file_digest(handle, "sha256").digest()
+        for part in (relative, kind, body):
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     return digest.hexdigest()

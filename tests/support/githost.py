@@ -1,0 +1,448 @@
+"""A real git host on 127.0.0.1: ``git http-backend``, and archives where GitHub, GitLab and Bitbucket have them.
+
+In a test: ``with GitHost(folder) as host: host.create("gh:acme/hello", {"main.py": "…"})`` and the environment of
+``host.environment()``. As a process of its own:
+
+    python -m tests.support.githost --root DIR --add gh:acme/hello=FOLDER --private gh:acme/hello=TOKEN --env-file FILE
+
+Below the base URL, ``/gh``, ``/gl`` and ``/bb`` are three hosts; each answers as the real one does (a private
+repository of GitHub is a 404 on the web and a 401 for git, and so on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+KINDS = ("gh", "gl", "bb")
+EPOCH = 1_700_000_000
+_OPTIONS = "githost.json"
+_ENV = {
+    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "Author",
+    "GIT_AUTHOR_EMAIL": "author@example.org",
+    "GIT_COMMITTER_NAME": "Author",
+    "GIT_COMMITTER_EMAIL": "author@example.org",
+    "LC_ALL": "C",
+}
+File = str | bytes | tuple[str, str]
+"""Text, bytes, ``("x", text)`` for an executable, ``("l", target)`` for a link, ``("m", commit)`` for a submodule."""
+
+
+@dataclass
+class Options:
+    """How one repository behaves.
+
+    Attributes:
+        token: only this token opens it; "" means public.
+        archive: ``ok``, ``none`` (404), ``broken`` (cut short), ``html`` (a sign-in page with 200), ``error`` (503),
+            ``other`` (of another commit), or a path of a file that is sent instead.
+        clone: False refuses git (403).
+        delay: seconds before each answer.
+        redirect: this URL's repository is at another path now (``gh/new/name``).
+    """
+
+    token: str = ""
+    archive: str = "ok"
+    clone: bool = True
+    delay: float = 0.0
+    redirect: str = ""
+
+
+@dataclass
+class Request:
+    """One line of the host's log."""
+
+    method: str
+    path: str
+    status: int = 0
+    authorization: str = ""
+    port: int = 0
+
+
+@dataclass
+class GitHost:
+    """The server and the bare repositories below ``root``."""
+
+    root: Path
+    port: int = 0
+    log: list[Request] = field(default_factory=list)
+    tickets: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._servers: list[ThreadingHTTPServer] = []
+
+    # The server
+
+    def start(self) -> GitHost:
+        """Listen: one port for everything, and a second one (another origin) where GitHub's archives really are."""
+        for port in (self.port, 0):
+            server = _Server(("127.0.0.1", port), _Handler)
+            server.githost = self  # type: ignore[attr-defined]
+            self._servers.append(server)
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.port = self._servers[0].server_address[1]
+        return self
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        self._servers.clear()
+
+    def __enter__(self) -> GitHost:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def archive_url(self) -> str:
+        return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
+
+    def environment(self) -> dict[str, str]:
+        """What makes the kit use this host for gh:, gl: and bb: slugs."""
+        return {f"KARST_{kind.upper()}_URL": f"{self.url}/{kind}" for kind in KINDS} | {
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+
+    # Repositories
+
+    def bare(self, slug: str) -> Path:
+        kind, _, path = slug.partition(":")
+        return self.root / kind / f"{path}.git"
+
+    def create(
+        self,
+        slug: str,
+        files: Mapping[str, File] | Path,
+        *,
+        branch: str = "main",
+        tags: Iterable[str] = (),
+        **options: object,
+    ) -> str:
+        """Make a repository with one commit of ``files`` (or of a folder) and return the commit's id."""
+        bare = self.bare(slug)
+        bare.mkdir(parents=True)
+        _git(bare, "init", "-q", "--bare", "--template=", f"--initial-branch={branch}", ".")
+        self.configure(slug, **options)
+        sha = self.commit(slug, files, branch=branch)
+        for tag in tags:
+            self.tag(slug, tag, sha)
+        return sha
+
+    def configure(self, slug: str, **options: object) -> None:
+        """Set Options of a repository; the others get their defaults."""
+        (self.bare(slug) / _OPTIONS).write_text(json.dumps(asdict(Options(**options))))  # type: ignore[arg-type]
+
+    def commit(
+        self, slug: str, files: Mapping[str, File] | Path, *, branch: str = "main", message: str = "Change"
+    ) -> str:
+        """Commit ``files`` as the branch's whole tree; equal input gives equal ids."""
+        bare = self.bare(slug)
+        with tempfile.TemporaryDirectory() as scratch:
+            env = {"GIT_INDEX_FILE": f"{scratch}/index"}
+            if isinstance(files, Path):
+                _git(bare, "--work-tree", str(files.absolute()), "add", "-A", "-f", ".", env=env, cwd=files)
+            else:
+                lines = [f"{_entry(bare, content)}\t{name}\n" for name, content in files.items()]
+                _git(bare, "update-index", "--add", "--index-info", env=env, stdin="".join(lines).encode())
+            tree = _git(bare, "write-tree", env=env)
+        parents = _git(bare, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
+        when = EPOCH + int(_git(bare, "rev-list", "--count", *parents) if parents else 0)
+        dates = {"GIT_AUTHOR_DATE": f"{when} +0000", "GIT_COMMITTER_DATE": f"{when} +0000"}
+        sha = _git(bare, "commit-tree", tree, "-m", message, *(w for p in parents for w in ("-p", p)), env=dates)
+        _git(bare, "update-ref", f"refs/heads/{branch}", sha)
+        return sha
+
+    def tag(self, slug: str, name: str, sha: str, *, annotated: bool = False) -> None:
+        """Tag a commit."""
+        dates = {"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
+        _git(self.bare(slug), "tag", *(("-a", "-m", name) if annotated else ()), name, sha, env=dates)
+
+    def paths(self) -> list[str]:
+        """Paths of all requests so far, without their query."""
+        return [request.path.split("?")[0] for request in self.log]
+
+
+def _entry(bare: Path, content: File) -> str:
+    mode = "100644"
+    if isinstance(content, tuple):
+        mode = {"x": "100755", "l": "120000", "m": "160000"}[content[0]]
+        content = content[1]
+        if mode == "160000":
+            return f"{mode} {content}"
+    raw = content.encode() if isinstance(content, str) else content
+    return f"{mode} {_git(bare, 'hash-object', '-w', '--stdin', stdin=raw)}"
+
+
+def _git(
+    bare: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
+) -> str:
+    done = subprocess.run(
+        ["git", f"--git-dir={bare}", *arguments],
+        cwd=cwd or bare,
+        env={**_ENV, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(errors="surrogateescape").strip()
+
+
+_ARCHIVES = {
+    "gh": re.compile(r"/(?P<repo>[^/]+/[^/]+)/archive/(?P<sha>[^/]+)\.tar\.gz"),
+    "gl": re.compile(r"/(?P<repo>.+)/-/archive/(?P<sha>[^/]+)/[^/]+\.tar\.gz"),
+    "bb": re.compile(r"/(?P<repo>[^/]+/[^/]+)/get/(?P<sha>[^/]+)\.tar\.gz"),
+    "codeload": re.compile(r"/(?P<repo>[^/]+/[^/]+)/tar\.gz/(?P<sha>[^/]+)"),
+}
+_PRIVATE_WEB = {"gh": 404, "gl": 302, "bb": 404, "codeload": 404}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up in the middle is no event."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            raise
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "githost"
+
+    @property
+    def host(self) -> GitHost:
+        return self.server.githost  # type: ignore[attr-defined,no-any-return]
+
+    def do_GET(self) -> None:
+        self._route()
+
+    def do_POST(self) -> None:
+        self._route()
+
+    def _route(self) -> None:
+        self.entry = Request(
+            self.command, self.path, 0, self.headers.get("Authorization", ""), self.server.server_address[1]
+        )
+        with self.host._lock:
+            self.host.log.append(self.entry)
+        split = urlsplit(self.path)
+        if split.path == "/_log":
+            self._send(200, json.dumps([asdict(entry) for entry in self.host.log[:-1]]).encode(), "application/json")
+            return
+        _, kind, rest = ([*split.path.split("/", 2), "", ""])[:3]
+        match = _ARCHIVES.get(kind, re.compile("$.")).fullmatch(f"/{rest}")
+        git = re.fullmatch(r"(.+?)(?:\.git)?(/info/refs|/git-upload-pack)", rest)
+        if match:
+            self._archive(kind, match["repo"], match["sha"], split.query)
+        elif git and kind in KINDS:
+            self._backend(kind, git[1], git[2], split.query)
+        else:
+            self._send(404, b"not found")
+
+    def _options(self, kind: str, repo: str) -> Options | None:
+        home = "gh" if kind == "codeload" else kind
+        path = self.host.root / home / f"{repo}.git" / _OPTIONS
+        if ".." in repo or not path.is_file():
+            return None
+        options = Options(**json.loads(path.read_text()))
+        time.sleep(options.delay)
+        return options
+
+    def _opens(self, options: Options) -> bool:
+        """True when the Authorization header, in any spelling of the three hosts, is the repository's token."""
+        if not options.token:
+            return True
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            decoded = base64.b64decode(value).decode(errors="replace")
+            return options.token in (decoded, decoded.partition(":")[2])
+        return scheme == "Bearer" and value == options.token
+
+    def _archive(self, kind: str, repo: str, sha: str, query: str) -> None:
+        options = self._options(kind, repo)
+        if options is None or options.archive == "none" or options.redirect:
+            self._send(404, b"not found")
+            return
+        ticket = parse_qs(query).get("token", [""])[0]
+        ticketed = kind == "codeload" and ticket and self.host.tickets.get(ticket) == repo
+        if not ticketed and not self._opens(options):
+            status = _PRIVATE_WEB[kind]
+            self._send(
+                status,
+                b"sign in",
+                headers={"Location": f"{self.host.url}/{kind}/users/sign_in"} if status == 302 else {},
+            )
+            return
+        if kind == "gh":  # as github.com does: the bytes are on another host, opened by a ticket in the URL
+            ticket = secrets.token_hex(8) if options.token else ""
+            self.host.tickets[ticket] = repo
+            target = f"{self.host.archive_url}/codeload/{repo}/tar.gz/{sha}" + (f"?token={ticket}" if ticket else "")
+            self._send(302, b"", headers={"Location": target})
+            return
+        self._send_archive("gh" if kind == "codeload" else kind, repo, sha, options)
+
+    def _send_archive(self, kind: str, repo: str, sha: str, options: Options) -> None:
+        if options.archive == "html":
+            self._send(200, b"<!doctype html><title>Sign in</title>", "text/html")
+            return
+        if options.archive == "error":
+            self._send(503, b"busy")
+            return
+        bare = self.host.root / kind / f"{repo}.git"
+        name = repo.rsplit("/", 1)[-1]
+        top = f"{repo.replace('/', '-')}-{sha[:12]}" if kind == "bb" else f"{name}-{sha}"
+        if options.archive == "other":
+            sha = _git(
+                bare, "commit-tree", f"{sha}^{{tree}}", "-m", "another", env={"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
+            )
+        if options.archive.startswith("/"):
+            body = Path(options.archive).read_bytes()
+        else:
+            done = subprocess.run(
+                ["git", f"--git-dir={bare}", "archive", "--format=tar.gz", f"--prefix={top}/", "--end-of-options", sha],
+                env=_ENV,
+                capture_output=True,
+                timeout=60,
+            )
+            if done.returncode:
+                self._send(404, b"no such commit")
+                return
+            body = done.stdout
+        if options.archive == "broken":
+            body = body[: len(body) // 2]
+        self._send(200, body, "application/x-gzip")
+
+    def _backend(self, kind: str, repo: str, service: str, query: str) -> None:
+        body = self._body()
+        options = self._options(kind, repo)
+        if options is not None and options.redirect:
+            self._send(301, b"", headers={"Location": f"{self.host.url}/{options.redirect}.git{service}?{query}"})
+            return
+        if options is None or not self._opens(options):
+            # GitHub and GitLab ask for a password for what is absent and what is private alike.
+            self._send(401, b"sign in", headers={"WWW-Authenticate": 'Basic realm="git"'})
+            return
+        if not options.clone:
+            self._send(403, b"forbidden")
+            return
+        env = {
+            **_ENV,
+            "GIT_PROJECT_ROOT": str(self.host.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": f"/{kind}/{repo}.git{service}",
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "REMOTE_ADDR": "127.0.0.1",
+        }
+        done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, timeout=60)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+        status = int(headers.pop("Status", "200").split()[0])
+        content_type = headers.pop("Content-Type", "text/plain")
+        self._send(status, content, content_type, headers)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _send(
+        self, status: int, body: bytes, content_type: str = "text/plain", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.entry.status = status
+        try:
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """The log is a list, not stderr."""
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; print (and write to --env-file) the variables that make the kit use this host."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.githost", description=main.__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the bare repositories; kept")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument(
+        "--add", action="append", default=[], metavar="SLUG[#TAG]=FOLDER", help="a repository from a folder"
+    )
+    parser.add_argument("--private", action="append", default=[], metavar="SLUG=TOKEN", help="needs this token")
+    parser.add_argument("--clone-only", action="append", default=[], metavar="SLUG", help="has no archives")
+    parser.add_argument("--env-file", type=Path, help="where to write NAME=value lines")
+    options = parser.parse_args()
+    with GitHost(options.root, options.port) as host:
+        for item in options.add:
+            name, _, folder = item.partition("=")
+            slug, _, tag = name.partition("#")
+            if host.bare(slug).exists():
+                host.commit(slug, Path(folder))
+            else:
+                host.create(slug, Path(folder), tags=[tag] if tag else [])
+        behaviour: dict[str, dict[str, object]] = {}
+        for item in options.private:
+            slug, _, token = item.partition("=")
+            behaviour.setdefault(slug, {})["token"] = token
+        for slug in options.clone_only:
+            behaviour.setdefault(slug, {})["archive"] = "none"
+        for slug, values in behaviour.items():
+            host.configure(slug, **values)
+        lines = "".join(f"{name}={value}\n" for name, value in host.environment().items())
+        if options.env_file:
+            options.env_file.write_text(lines)
+        print(lines, end="", flush=True)
+        done = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: done.set())
+        signal.signal(signal.SIGINT, lambda *_: done.set())
+        done.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
