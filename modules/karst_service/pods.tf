@@ -62,6 +62,13 @@ locals {
     ])), 0, 12)
   }
 
+  # `512m`, `2g` …, as fetch has checked it, in the MiB that the provider takes.
+  memory_mib = {
+    for name, service in local.services : name => service.memory == null ? null : ceil(
+      tonumber(regex("^[0-9]+", service.memory)) * { k = 1 / 1024, m = 1, g = 1024 }[regex("[kmg]$", service.memory)]
+    )
+  }
+
   labels = {
     for name, service in local.services : name => {
       "karst.stack"      = var.stack
@@ -134,8 +141,8 @@ resource "docker_container" "app" {
   destroy_grace_seconds = 15
   read_only             = true
   tmpfs                 = { "/tmp" = "rw,nosuid,nodev,size=256m,mode=1777" }
-  memory                = each.value.memory_mib
-  memory_swap           = each.value.memory_mib
+  memory                = local.memory_mib[each.key]
+  memory_swap           = local.memory_mib[each.key]
   cpus                  = each.value.cpus == null ? null : tostring(each.value.cpus)
 
   dynamic "mounts" {

@@ -69,9 +69,9 @@ CANARY = "canary-5f2c91d07e"
 def git_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
     """A git host that serves gh:, gl: and bb: repositories over HTTP."""
     with GitHost(tmp_path_factory.mktemp("githost")) as host:
-        host.create("gh", "acme/hello", {"main.py": HELLO})
-        host.create("gl", "acme/web/caller", {"caller/__init__.py": "", "caller/__main__.py": CALLER})
-        host.create("bb", "acme/job", {"main.py": JOB})
+        host.create("gh:acme/hello", {"main.py": HELLO})
+        host.create("gl:acme/web/caller", {"caller/__init__.py": "", "caller/__main__.py": CALLER})
+        host.create("bb:acme/job", {"main.py": JOB})
         yield host
 
 

@@ -78,12 +78,12 @@ def test_logs_show_what_an_app_printed(kit: Kit) -> None:
 
 def test_a_second_deploy_changes_nothing_and_asks_no_git_host(kit: Kit, git_host: GitHost) -> None:
     """With lock file and warm cache the plan needs no network, and its result is empty."""
-    before, requests = kit.pods(), len(git_host.requests)
+    before, requests = kit.pods(), len(git_host.log)
     events = kit.deploy()
     plan = next(event for event in events if event["type"] == "plan")
     assert plan["changes"] == 0
     assert kit.pods() == before
-    assert len(git_host.requests) == requests
+    assert len(git_host.log) == requests
     assert events[-1]["type"] == "result"
     assert events[-1]["outcome"] == "ok"
 
@@ -91,14 +91,14 @@ def test_a_second_deploy_changes_nothing_and_asks_no_git_host(kit: Kit, git_host
 def test_a_changed_file_replaces_one_pod_and_no_other(kit: Kit, git_host: GitHost) -> None:
     """`iac update hello` moves the lock to the new commit; the deploy replaces hello's pod alone."""
     before = kit.pods()
-    git_host.commit("gh", "acme/hello", {"main.py": HELLO.replace("version one", "version two")})
+    head = git_host.commit("gh:acme/hello", {"main.py": HELLO.replace("version one", "version two")})
     assert "hello:" in kit.iac("update", "--file", str(kit.list_file), "hello").stdout
     kit.deploy()
     after = kit.pods()
     assert {name for name in before if before[name] != after[name]} == {"hello"}
     health = kit.health()
     assert health["hello"]["status"] == "SERVING"
-    assert health["hello"]["revision"] == git_host.head("gh", "acme/hello")
+    assert health["hello"]["revision"] == head
 
 
 def test_two_deploys_at_once_are_refused_with_the_holder(kit: Kit) -> None:

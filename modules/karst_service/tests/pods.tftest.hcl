@@ -18,10 +18,10 @@ override_data {
         {
           "alpha": {"name": "alpha", "slug": "gh:acme/alpha", "ref": "main", "revision": "1111111111111111111111111111111111111111",
                     "source": "/src/alpha", "tree": "aa", "path": null, "entrypoint": null, "args": [], "port": null, "env": {"A": "1"},
-                    "secrets": [], "allow": null, "expose": false, "memory": null, "memory_mib": null, "cpus": null, "health": null, "otel": true},
+                    "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": null, "otel": true},
           "beta":  {"name": "beta", "slug": "dir:beta", "ref": "", "revision": "dir-222222222222",
                     "source": "/src/beta", "tree": "bb", "path": null, "entrypoint": null, "args": [], "port": 9000, "env": {},
-                    "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "256m", "memory_mib": 256, "cpus": 0.5, "health": "/ready", "otel": false}
+                    "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "1g", "cpus": 0.5, "health": "/ready", "otel": false}
         }
       JSON
     }
@@ -130,7 +130,7 @@ run "settings_of_an_entry_reach_its_containers" {
     error_message = "A given port wins over a detected one; the launch's own variables are set."
   }
   assert {
-    condition     = docker_container.app["beta"].memory == 256 && docker_container.app["beta"].cpus == "0.5"
+    condition     = docker_container.app["beta"].memory == 1024 && docker_container.app["beta"].cpus == "0.5"
     error_message = "Limits reach the app's container."
   }
   assert {

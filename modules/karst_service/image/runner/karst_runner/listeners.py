@@ -1,4 +1,4 @@
-"""What the app listens on, and whether it is busy: read from /proc, because nobody has to tell us.
+"""Which processes and listening sockets are the app's, and whether it is busy: read from /proc.
 
 The network namespace is shared with the sidecar, so a listening socket counts only when one of the app's processes
 holds it. Where that cannot be seen (a process that changed its user), every socket of no known owner counts.
@@ -6,54 +6,12 @@ holds it. Where that cannot be seen (a process that changed its user), every soc
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Collection
-from typing import NamedTuple
 
-LISTEN = "0A"  # include/net/tcp_states.h
-DOCKER_DNS = "127.0.0.11"
+from .sockets import Listener
+
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Listener(NamedTuple):
-    port: int
-    address: str
-    inode: int
-
-    @property
-    def wildcard(self) -> bool:
-        return self.address in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-
-    @property
-    def reachable(self) -> bool:
-        """Whether the sidecar gets there through 127.0.0.1."""
-        return self.wildcard or self.address == "127.0.0.1"
-
-
-def listening(proc: str = "/proc") -> list[Listener]:
-    """Return every listening TCP socket of this network namespace, except Docker's own resolver."""
-    found = []
-    for table in ("tcp", "tcp6"):
-        try:
-            with open(f"{proc}/net/{table}", encoding="ascii") as lines:
-                next(lines, None)
-                for line in lines:
-                    fields = line.split()
-                    if fields[3] == LISTEN:
-                        address, port = fields[1].split(":")
-                        found.append(Listener(int(port, 16), _address(address), int(fields[9])))
-        except OSError:  # no IPv6
-            continue
-    return [listener for listener in found if listener.address != DOCKER_DNS]
-
-
-def _address(text: str) -> str:
-    """Decode the kernel's host-byte-order hex; an IPv4 address mapped into IPv6 comes back as IPv4."""
-    words = [int(text[at : at + 8], 16).to_bytes(4, "little") for at in range(0, len(text), 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
 
 
 def descendants(root: int, proc: str = "/proc") -> list[int]:

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 
 from . import child
 from .health import COMPLETED, FAILED, JOB, NOT_SERVING, SERVING, STARTING, STATUS_NAMES, UNDECIDED, Board
-from .listeners import Listener, Owned, cpu_seconds, descendants, listening
+from .listeners import Owned, cpu_seconds, descendants
 from .logs import RUNNER, STDERR, Pump, Ring
 from .probe import Probe
 from .reasons import Ending, exit_code, explain, oom_kills
 from .settings import Settings
+from .sockets import Listener, listening
 from .verdict import Seen, ephemeral, judge
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .health import NOT_SERVING, SERVER, SERVING, STARTING, UNDECIDED, WORKER
-from .listeners import Listener
 from .settings import Settings
+from .sockets import Listener
 
 
 class Seen(NamedTuple):
