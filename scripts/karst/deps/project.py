@@ -76,11 +76,7 @@ def read(tree: Tree, extras: frozenset[str] = frozenset()) -> Project:
         uv_native=any(key in tool.get("uv", {}) for key in UV_TABLES),
         local=tuple(local),
         has_metadata=described,
-        evidence=(
-            "pyproject.toml"
-            if table or tool.get("poetry")
-            else "setup.cfg" if setup.requires and not tree.is_file("setup.py") else "setup.py"
-        ),
+        evidence=_evidence(tree, bool(table or tool.get("poetry") or tool.get("flit"))),
     )
 
 
@@ -88,6 +84,12 @@ def entry_extras(project: Project, script: str) -> frozenset[str]:
     """Extras that a console script names: ``serve = "pkg.cli:main [server]"``."""
     match = re.search(r"\[([^\]]*)\]", project.scripts.get(script, ""))
     return frozenset(part.strip() for part in match.group(1).split(",") if part.strip()) if match else frozenset()
+
+
+def _evidence(tree: Tree, pyproject: bool) -> str:
+    if pyproject:
+        return "pyproject.toml"
+    return "setup.py" if tree.is_file("setup.py") else "setup.cfg"
 
 
 def _installable(pyproject: Mapping[str, Any], has_setup: bool) -> bool:
