@@ -8,6 +8,7 @@ stderr of a failed program is shown to the user as it is. Source of the rules: t
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,7 +46,10 @@ def serve(handler: Handler) -> int:
 
 
 def guarded(body: Callable[[], int]) -> int:
-    """Run ``body``; a KarstError becomes its sentence on stderr and its exit code, never a traceback."""
+    """Run ``body``; an error becomes its sentence on stderr and its exit code, never a traceback.
+
+    What is no KarstError is a fault of the kit: it is named as one, and KARST_DEBUG=1 shows the traceback.
+    """
     try:
         return body()
     except KarstError as err:
@@ -55,6 +59,24 @@ def guarded(body: Callable[[], int]) -> int:
         return int(Exit.INTERRUPTED)
     except BrokenPipeError:
         return int(Exit.FAILED)
+    except Exception as err:
+        if os.environ.get("KARST_DEBUG"):
+            raise
+        print(internal_error(err), file=sys.stderr)
+        return int(Exit.FAILED)
+
+
+def internal_error(err: Exception) -> KarstError:
+    """The sentence for an exception that should not have been possible: what, and where in the kit."""
+    trace = err.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return KarstError(
+        f"the kit itself failed{where}: {type(err).__name__}: {err}",
+        hint="this is a fault of the kit, please report it; KARST_DEBUG=1 shows the whole way to it",
+        code="internal",
+    )
 
 
 def _answer(handler: Handler) -> int:

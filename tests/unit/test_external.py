@@ -49,10 +49,31 @@ def test_an_error_is_its_sentence_and_its_exit_code(
     assert err == "it broke at main.py:1\n  hint: mend it\n"
 
 
-def test_a_result_that_is_no_string_is_a_bug_and_not_an_empty_string(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_is_no_string_is_a_fault_and_not_an_empty_string(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Terraform would turn null into "" without a word."""
-    with pytest.raises(TypeError, match="`x` is NoneType"):
-        _serve(monkeypatch, "{}", lambda _query: {"x": None})
+    assert _serve(monkeypatch, "{}", lambda _query: {"x": None}) == Exit.FAILED
+    assert "`x` is NoneType" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_kit_is_a_sentence_with_its_place_and_a_traceback_only_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """KARST_DEBUG=1 is for those who mend it."""
+
+    def fault(_query: dict[str, str]) -> dict[str, str]:
+        raise RuntimeError("oops")
+
+    monkeypatch.delenv("KARST_DEBUG", raising=False)
+    assert _serve(monkeypatch, "{}", fault) == Exit.FAILED
+    err = capsys.readouterr().err
+    assert "test_external.py:" in err
+    assert "RuntimeError: oops" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("KARST_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        _serve(monkeypatch, "{}", fault)
 
 
 def test_an_empty_stdin_is_an_empty_query() -> None:
