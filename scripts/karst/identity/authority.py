@@ -83,13 +83,14 @@ def load(certificates: bytes, key: bytes, *, where: Path, now: dt.datetime) -> A
     except ValueError as err:
         raise KarstError(f"{ca_pem} holds no readable PEM certificate ({err})", code="ca_unreadable") from err
     private = _load_key(key, ca_key)
-    issuer = next((one for one in found if one.public_key() == private.public_key()), None)
-    if issuer is None:
+    own = [one for one in found if one.public_key() == private.public_key()]
+    if not own:
         raise KarstError(
             f"{ca_key} is not the key of any certificate in {ca_pem}",
             hint="put the pair that belongs together there, or remove both to get a new development CA",
             code="ca_key_mismatch",
         )
+    issuer = max(own, key=lambda one: one.not_valid_after_utc)  # a renewed certificate of the same key may be beside it
     _check_may_issue(issuer, ca_pem, now)
     bundle = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in found)
     return Authority(issuer, private, _chain(issuer, found), bundle)

@@ -29,6 +29,10 @@ class Leaf:
     key: bytes
 
     @property
+    def fingerprint(self) -> str:
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
     def svid(self) -> bytes:
         """Chain and key in one file: one rename swaps both, so Envoy never pairs a new chain with an old key."""
         return self.chain + self.key
@@ -118,7 +122,7 @@ def _authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
-def _digest(authority: Authority) -> hashes.HashAlgorithm:
+def _digest(authority: Authority) -> hashes.SHA256 | hashes.SHA384:
     key = authority.key
     wide = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
     return hashes.SHA384() if wide else hashes.SHA256()

@@ -61,7 +61,10 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the folder: two Terraform data sources issue at the same time."""
         with files.disk_errors(self.root):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as err:
+                raise KarstError(f"{self.root} cannot be a folder: a file is in its way", code="not_a_folder") from err
             if os.geteuid() == 0:
                 info = self.root.stat()
                 self.people = (info.st_uid, info.st_gid)
@@ -105,8 +108,7 @@ class Store:
         if identity.file:
             self.put(self.root / f"{identity.file}.crt", leaf.chain, owner=self.people)
             self.put(self.root / f"{identity.file}.key", leaf.key, owner=self.people)
-        fingerprint = leaf.certificate.fingerprint(ca.hashes.SHA256()).hex()
-        return Issued(identity, folder, fingerprint, leaf.certificate.not_valid_after_utc)
+        return Issued(identity, folder, leaf.fingerprint, leaf.certificate.not_valid_after_utc)
 
     def folder(self, *parts: str, mode: int = 0o700) -> Path:
         """Make ``<secrets>/<parts…>``; only the last one is ``mode``, what is above it stays closed to others."""
