@@ -124,6 +124,8 @@ def _base_image(answering: bool) -> Finding:
 
 
 def _hooks() -> Finding:
+    if not shutil.which("git"):
+        return Finding("hooks", OK, "not in a git checkout")
     git = subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "--git-path", "hooks"], capture_output=True, text=True, check=False
     )

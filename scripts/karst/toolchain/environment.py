@@ -7,6 +7,7 @@ be had from the package index (seconds), else pip (half a minute).
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from karst.errors import Exit, KarstError
 from karst.external import guarded
 from karst.files import cache_dir, disk_errors, locked
 from karst.toolchain import apt
-from karst.toolchain.process import ROOT, last_line, report, run
+from karst.toolchain.process import ROOT, report, run
 
 INSTALL_SECONDS = 900
 UV_LOCK = ROOT / "scripts" / "toolchain" / "uv.txt"
@@ -119,21 +120,17 @@ def _uv_settings() -> dict[str, str]:
 
 def _pip(folder: Path, requirements: Path) -> None:
     """Make an environment with pip in it and let pip install ``requirements``."""
-    try:
-        run([sys.executable, "-m", "venv", folder], what="make a Python environment", timeout=120)
-    except KarstError as err:
-        # Debian and Ubuntu split ensurepip off into a package of its own.
-        if "ensurepip" not in err.message and "venv" not in err.message:
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
+    # Debian and Ubuntu split ensurepip off into a package of its own.
+    if importlib.util.find_spec("ensurepip") is None:
+        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
         if not apt.usable():
             raise KarstError(
-                f"{sys.executable} cannot make environments ({last_line(err.message)})",
-                hint="Debian, Ubuntu: `sudo apt-get install python3-venv`; or install uv",
+                f"{sys.executable} comes without `ensurepip`, which makes Python environments",
+                hint=f"`sudo apt-get install {package}`, or install uv",
                 code="no_venv",
-            ) from err
-        apt.install("python3-venv", f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
-        run([sys.executable, "-m", "venv", folder], what="make a Python environment", timeout=120)
+            )
+        apt.install(package)
+    run([sys.executable, "-m", "venv", folder], what="make a Python environment", timeout=120)
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
     run(
         [folder / "bin" / "python", "-m", "pip", "install", *options, "--requirement", requirements],
