@@ -1,0 +1,119 @@
+"""The sidecar's image and configurations, made as the modules make them: docker build, Terraform's templatefile()."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from karst.files import tree_hash
+from karst.toolchain import base_image, record
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDECAR = ROOT / "modules" / "karst_service" / "templates" / "envoy.yaml.tmpl"
+EDGE = ROOT / "modules" / "karst_mesh" / "templates" / "edge.yaml.tmpl"
+IMAGE = ROOT / "modules" / "karst_service" / "image" / "sidecar"
+
+# A module without providers: it needs no init and no network.
+RENDERER = """
+variable "cases" { type = any }
+output "rendered" { value = { for name, case in var.cases : name => templatefile(case.template, case.variables) } }
+"""
+
+
+def sidecar_variables(service: str, **changes: Any) -> dict[str, Any]:
+    """Every variable of envoy.yaml.tmpl, with the module's defaults."""
+    return {
+        "service": service,
+        "stack": "karst",
+        "trust_domain": "karst.local",
+        "callers": None,
+        "expose": False,
+        "health": "",
+        **changes,
+    }
+
+
+def render(cases: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> dict[str, str]:
+    """Render all templates by one run of the real Terraform: {name: (template, variables)} → {name: text}."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "main.tf").write_text(RENDERER)
+        given = {name: {"template": str(path), "variables": dict(values)} for name, (path, values) in cases.items()}
+        (Path(folder) / "cases.auto.tfvars.json").write_text(json.dumps({"cases": given}))
+        environment = {**record.terraform_environment(), "TF_IN_AUTOMATION": "1"}
+        terraform = record.terraform_command()
+        for arguments in (["apply", "-auto-approve", "-no-color"], ["output", "-json", "rendered"]):
+            done = subprocess.run(
+                [terraform, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        rendered: dict[str, str] = json.loads(done.stdout)
+        return rendered
+
+
+def base() -> str:
+    """The base image that bootstrap found or made; skip without one."""
+    found = base_image.find()
+    if found is None:
+        pytest.skip("there is no base image: `make bootstrap` pulls or makes one")
+    return found[0]
+
+
+def sidecar_image() -> str:
+    """Build the sidecar's image, unless this very one is there, and return its name."""
+    name = f"karst-test/sidecar:{tree_hash(IMAGE)[:12]}"
+    if subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
+        return name
+    arguments = ["build", "--quiet", "--build-arg", f"BASE={base()}", "--tag", name, "--label", "karst.test=mesh"]
+    bundle = base_image.build_ca_file()
+    if bundle:
+        arguments += ["--secret", f"id=ca,src={bundle}"]
+    said = []
+    # A newer client without its buildx plugin cannot build with BuildKit; a distribution's own beside it can.
+    for docker in ("docker", "/usr/bin/docker"):
+        done = subprocess.run(
+            [docker, *arguments, str(IMAGE)],
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return name
+        said.append(done.stderr.strip())
+    raise AssertionError("\n".join(said))
+
+
+def validate(configurations: Mapping[str, str]) -> dict[str, str]:
+    """Ask the real Envoy about each configuration: {name: ""} when it takes it, else what it said."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for number, text in enumerate(configurations.values()):
+            (Path(folder) / f"{number}.yaml").write_text(text)
+        # The edge's start script fills in the gateway; the sidecar's writes the app's address.
+        script = (
+            "echo '{\"resources\":[]}' >/run/karst/app.eds.json; cd /tmp; for f in /c/*.yaml; do"
+            " sed s/__GATEWAY__/10.0.0.1/ $f >/tmp/c.yaml;"
+            " /opt/karst/envoy --mode validate --log-level error --skip-deprecated-logs -c /tmp/c.yaml"
+            " >/tmp/said 2>&1 && echo $f ok || { echo $f; cat /tmp/said; }; done"
+        )
+        command = ["docker", "run", "--rm", "--network", "none", "--tmpfs", "/run/karst:mode=1777", "--tmpfs", "/tmp"]
+        command += ["--volume", f"{folder}:/c:ro", "--entrypoint", "sh", sidecar_image(), "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    verdicts = dict.fromkeys(configurations, "")
+    names = list(configurations)
+    current = ""
+    for line in done.stdout.splitlines():
+        if line.startswith("/c/"):
+            path, _, verdict = line.partition(" ")
+            current = "" if verdict == "ok" else names[int(Path(path).stem)]
+        elif current:
+            verdicts[current] += line + "\n"
+    assert done.stdout.count("/c/") >= len(configurations), done.stdout + done.stderr
+    return verdicts
