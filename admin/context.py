@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
-from typing import Any
 
 from flask import current_app
 
 from admin.audit import Audit
 from admin.auth.authenticate import Authenticator
-from admin.limits import RateLimit, StreamLimit
+from admin.limits import RateLimit, Shared, StreamLimit
 from admin.runs.manager import Runs
 from admin.settings import Settings
 from admin.stack import StackView
@@ -27,7 +27,8 @@ class Context:
     reads: RateLimit = field(init=False)
     writes: RateLimit = field(init=False)
     refusals: RateLimit = field(init=False)
-    memory: dict[str, Any] = field(default_factory=dict)
+    engine: threading.BoundedSemaphore = field(init=False)
+    health: Shared = field(init=False)
     streams: dict[str, StreamLimit] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +37,10 @@ class Context:
         self.writes = RateLimit(limits.writes, limits.writes_burst)
         # Refused strangers are worth a line in the audit log, but must not be able to fill the disk with them.
         self.refusals = RateLimit(0.1, 50)
+        # A Docker engine that hangs must not take every thread with it.
+        self.engine = threading.BoundedSemaphore(6)
+        # Asking every service for its health is work: readers share an answer.
+        self.health = Shared(fresh=1.0, patience=6.0)
         self.streams = {name: StreamLimit(limits.streams, limits.streams_per_subject) for name in ("tcp", "unix")}
 
 

@@ -1,4 +1,4 @@
-"""Limits per subject: a rate of requests, and a number of open streams. In memory, bounded, nothing to clean up."""
+"""Limits: a rate of requests and a number of open streams per subject, and one answer for many who ask the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 _MAX_SUBJECTS = 4096
 
@@ -59,3 +60,33 @@ class StreamLimit:
     def open(self) -> int:
         with self._lock:
             return self._open.total()
+
+
+class Shared:
+    """An answer that is made at most once every ``fresh`` seconds, by one caller for all.
+
+    While it is made, others get the last one; when there is none they wait up to ``patience`` and get TimeoutError.
+    """
+
+    def __init__(self, *, fresh: float, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fresh = fresh
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._answer: tuple[float, Any] | None = None
+
+    def get(self, make: Callable[[], Any]) -> Any:
+        known = self._answer
+        if known is not None and self._clock() - known[0] < self._fresh:
+            return known[1]
+        if not self._lock.acquire(timeout=0 if known is not None else self._patience):
+            if known is None:
+                raise TimeoutError
+            return known[1]
+        try:
+            known = self._answer
+            if known is None or self._clock() - known[0] >= self._fresh:
+                self._answer = known = (self._clock(), make())
+            return known[1]
+        finally:
+            self._lock.release()

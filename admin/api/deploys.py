@@ -146,7 +146,8 @@ def _request() -> Request:
     body = entries.decode(raw)
     entries.only(body, ["slugs", "dry_run", "plan"])
     principal = caller()
-    kind, plan_run, slugs = "plan" if entries.flag(body, "dry_run") else "deploy", "", ()
+    kind, plan_run = "plan" if entries.flag(body, "dry_run") else "deploy", ""
+    slugs: tuple[str, ...]
     if "plan" in body:
         if len(body) > 1:
             raise Problem(422, "bad_value", "`plan` stands alone: it names a run whose plan is applied as it is")

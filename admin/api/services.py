@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,22 +16,29 @@ from admin.api.streaming import NDJSON, disconnected, stream, take_slot
 from admin.auth.roles import Role
 from admin.context import Context, context
 from admin.gate import caller, needs
+from admin.problems import Problem
 from admin.runs.events import clean
 from admin.stack import NoSuchService
 
 blueprint = Blueprint("services", __name__)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
-# Asking every service for its health is work; many readers share one answer.
-_FRESH = 1.0
-_asking = threading.Lock()
 
 
 @blueprint.get("/v1/services")
 @needs(Role.VIEWER)
 def index() -> Response:
     query.known([])
-    return jsonify({"services": _services(context())})
+    ctx = context()
+
+    def ask() -> Any:
+        with _engine(ctx):
+            return clean(ctx.stack.list_services())
+
+    try:
+        return jsonify({"services": ctx.health.get(ask)})
+    except TimeoutError:
+        raise _slow() from None
 
 
 @blueprint.get("/v1/services/<service>/logs")
@@ -43,7 +50,8 @@ def logs(service: str) -> Response:
     _check(service)
     stack = context().stack
     if not query.flag("follow"):
-        lines = (clean(line) for line in stack.logs(service, tail=tail, follow=False, stop=lambda: False) if line)
+        with _engine(context()):
+            lines = [clean(line) for line in stack.logs(service, tail=tail, follow=False, stop=lambda: False) if line]
         return Response("".join(json.dumps(line) + "\n" for line in lines), content_type=NDJSON)
     leave = take_slot()
     try:
@@ -58,7 +66,8 @@ def logs(service: str) -> Response:
 def stats(service: str) -> Response:
     query.known([])
     _check(service)
-    return jsonify(context().stack.stats(service))
+    with _engine(context()):
+        return jsonify(context().stack.stats(service))
 
 
 def _check(service: str) -> None:
@@ -84,11 +93,18 @@ def _follow(ctx: Context, service: str, tail: int) -> Iterator[dict[str, Any] | 
     return items()
 
 
-def _services(ctx: Context) -> list[dict[str, Any]]:
-    cache: dict[str, Any] = ctx.memory
-    with _asking:
-        if time.monotonic() - cache.get("at", float("-inf")) >= _FRESH:
-            cache["services"] = clean(ctx.stack.list_services())
-            cache["at"] = time.monotonic()
-        found: list[dict[str, Any]] = cache["services"]
-        return found
+@contextlib.contextmanager
+def _engine(ctx: Context) -> Iterator[None]:
+    """One of the few questions to the Docker engine that may be under way at once; Problem 503 when it is too slow."""
+    if not ctx.engine.acquire(timeout=1.0):
+        raise _slow()
+    try:
+        yield
+    finally:
+        ctx.engine.release()
+
+
+def _slow() -> Problem:
+    return Problem(
+        503, "engine_slow", "the Docker engine is too slow to answer everybody", headers={"Retry-After": "5"}
+    )

@@ -18,7 +18,7 @@ from admin.auth.tokens import LEEWAY, verify_user_token
 _CACHE_SIZE = 1024
 # Questions under way at the auth server; more callers than that wait for _PATIENCE, then get 503.
 _IN_FLIGHT = 8
-_PATIENCE = 5.0
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True)

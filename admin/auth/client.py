@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import requests
@@ -12,6 +13,9 @@ from admin.auth.errors import Unauthenticated, Unavailable
 from admin.auth.settings import AuthSettings
 
 _MAX_ANSWER = 256 * 1024
+# After a question that got no answer the next ones are refused at once for a while: waiting for a server that is down
+# would use up the threads that everybody needs.
+_REST_SECONDS = 2.0
 
 
 class _Bearer(AuthBase):
@@ -35,6 +39,7 @@ class AuthServer:
 
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
+        self._rest_until = 0.0
 
     def user(self, token: str) -> dict[str, Any]:
         """The user of this token as the server knows it now; Unauthenticated when it knows none."""
@@ -59,6 +64,16 @@ class AuthServer:
         return [key for key in keys if isinstance(key, dict)]
 
     def _get(self, path: str, token: str | None) -> Any:
+        if time.monotonic() < self._rest_until:
+            raise Unavailable("auth_server_unreachable", "the auth server does not answer")
+        try:
+            return self._ask(path, token)
+        except Unavailable as err:
+            if err.reason == "auth_server_unreachable":
+                self._rest_until = time.monotonic() + _REST_SECONDS
+            raise
+
+    def _ask(self, path: str, token: str | None) -> Any:
         headers = {"apikey": self._settings.service_key, "Accept": "application/json"}
         if token is not None:
             # Without it the server accepts tokens made for another audience.

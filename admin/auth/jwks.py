@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from admin.auth.errors import Unavailable
+
 TTL = 600.0
 # An unknown key id asks the server again at most this often: otherwise made-up ids would be a way to flood it.
 MIN_REFETCH = 10.0
+# While one caller fetches the keys, the others wait this long: a server that hangs must not hang everybody.
+PATIENCE = 1.0
 
 
 class KeySet:
@@ -24,11 +28,15 @@ class KeySet:
 
     def find(self, kid: str) -> dict[str, Any] | None:
         """The key of this id, or None; raises Unavailable when the keys cannot be had."""
-        with self._lock:
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise Unavailable("auth_server_slow", "the signing keys are still on their way")
+        try:
             age = None if self._fetched is None else self._clock() - self._fetched
             if age is None or age >= TTL or (kid not in self._keys and age >= MIN_REFETCH):
                 self._refresh()
             return self._keys.get(kid)
+        finally:
+            self._lock.release()
 
     def _refresh(self) -> None:
         keys = self._fetch()

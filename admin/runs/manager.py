@@ -21,7 +21,10 @@ from karst.files import locked, write_atomic
 
 POLL = 0.1
 _STDERR_TAIL = 4096
-_OUTCOME_OF_EXIT = {
+_OUTCOME_OF_EXIT: dict[int, str] = {
+    # A command that succeeds says so in its result; silence is no success.
+    Exit.OK: "unknown",
+    Exit.UNKNOWN: "unknown",
     Exit.FAILED: "failed",
     Exit.USAGE: "failed",
     Exit.BUSY: "busy",
@@ -286,7 +289,7 @@ class Runs:
             outcome = "interrupted" if run.cancelled_by and exit_code == -2 else "unknown"
             reason = reason or f"the command was ended by signal {-exit_code}"
         else:
-            outcome = _OUTCOME_OF_EXIT.get(Exit(exit_code), "unknown") if exit_code in iter(Exit) else "failed"
+            outcome = _OUTCOME_OF_EXIT.get(exit_code, "failed")
             reason = reason or self._last_words(run.id) or f"the command ended with exit code {exit_code} and no result"
         return {
             "type": "result",

@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,5 +84,6 @@ def interrupt(pid: int, lock: Path) -> bool:
 
 def take_interrupts() -> None:
     """Undo an inherited "ignore SIGINT" (a shell's `&` sets it): a run would inherit it and could not be cancelled."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

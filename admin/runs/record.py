@@ -13,7 +13,7 @@ from typing import Any
 
 from karst.files import disk_errors, write_atomic
 
-_ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{10}")
+_ID = re.compile(r"[0-9]{8}t[0-9]{12}-[0-9a-f]{8}")
 
 
 def now() -> str:
@@ -22,7 +22,7 @@ def now() -> str:
 
 def new_id() -> str:
     """Sorts by time, cannot be guessed, is a safe file name and needs no escaping in a URL."""
-    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(5)}"
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%S%f}-{secrets.token_hex(4)}"
 
 
 def is_id(text: str) -> bool:

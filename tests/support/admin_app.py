@@ -41,7 +41,8 @@ def emit(kind, **fields):
     print(json.dumps({"seq": seq, "ts": "2025-01-01T00:00:00.000Z", "type": kind, **fields}), flush=True)
 
 def result(outcome, code):
-    emit("result", outcome=outcome, exit_code=code, services=[{"service": "a", "status": "SERVING", "revision": "1", "reason": ""}])
+    row = {"service": "a", "status": "SERVING", "revision": "1", "reason": ""}
+    emit("result", outcome=outcome, exit_code=code, services=[row])
     sys.exit(code)
 
 def interrupted(*_):
@@ -188,7 +189,10 @@ class App:
         connection = self.connect(unix=unix)
         try:
             connection.request(method, path, raw, {name: value for name, value in sent.items() if value != ""})
-            yield connection.getresponse()
+            response = connection.getresponse()
+            # A response with `Connection: close` keeps the socket to itself.
+            with contextlib.closing(response):
+                yield response
         finally:
             connection.close()
 
