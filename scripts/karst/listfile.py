@@ -152,7 +152,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise UsageError(f"{where} is not YAML: {str(err).splitlines()[0]}", code="bad_yaml") from None
     except RecursionError:
         raise UsageError(f"{where} is nested too deeply", code="bad_yaml") from None
-    except (ValueError, TypeError, OverflowError, AttributeError) as err:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as err:
         # PyYAML's own constructors stumble over things such as `!!timestamp x` or a set as a key.
         raise UsageError(f"{where} holds a value that cannot be read ({err})", code="bad_yaml") from None
 

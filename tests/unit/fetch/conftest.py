@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.support.githost import GitHost
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the test's own, and no setting of the caller's."""
     for name in list(os.environ):
-        if name.startswith(("KARST_", "GIT_CONFIG")) or name.endswith("_TOKEN"):
+        if re.fullmatch(r"KARST_(GH|GL|BB)_URL|KARST_FETCH_.*|GIT_CONFIG.*|.*_TOKEN", name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("KARST_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
