@@ -27,7 +27,7 @@ from admin.stack import NoSuchService
 from tests.support.supabase_stub import SupabaseStub
 
 COMMAND = """
-import json, os, signal, sys, time
+import base64, json, os, signal, sys, time
 from pathlib import Path
 
 verb, path = sys.argv[1], Path(sys.argv[sys.argv.index("--file") + 1])
@@ -53,7 +53,7 @@ def interrupted(*_):
 signal.signal(signal.SIGINT, interrupted)
 emit("phase", phase=verb, state="start")
 if "PRINT" in todo:
-    print(todo["PRINT"], flush=True)
+    os.write(1, base64.b64decode(todo["PRINT"]) + b"\\n")
 if "DUMP_ENV" in todo:
     Path(todo["DUMP_ENV"]).write_text(json.dumps({"env": dict(os.environ), "argv": sys.argv}))
 if verb == "plan":
