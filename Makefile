@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up plan apply destroy health test test-real lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-real lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -47,7 +47,9 @@ doctor: ## say what is there, what is missing, what bootstrap would do; changes 
 
 up: bootstrap ## bootstrap, deploy SLUGS (default examples/repos.yaml), print each service's health
 	@$(iac) deploy --file "$${SLUGS:-examples/repos.yaml}"
-	@$(iac) health
+
+admin: ## start the admin app: 127.0.0.1:8080 and its Unix socket
+	@scripts/admin
 
 plan: ## say what would change for SLUGS (default repos.yaml), and save the plan
 	@$(iac) plan --file "$${SLUGS:-repos.yaml}"

@@ -21,6 +21,9 @@ from karst.toolchain import record, tools
 from karst.toolchain.process import ROOT
 
 SKIP = {".git", ".terraform", "terraform.d", ".karst", "secrets", "__pycache__", "node_modules", ".venv"}
+RUNNER = (
+    ROOT / "modules" / "karst_service" / "image" / "runner"
+)  # a package of its own: it runs in the apps' containers
 GENERATED = "pb"  # protoc's own style
 CHECK_SECONDS = 600
 
@@ -57,6 +60,7 @@ def checks() -> dict[str, Check]:
     python = python_files()
     return {
         "mypy": lambda: _output(["mypy"]),
+        "mypy, runner": lambda: _output(["mypy", "-p", "karst_runner"], env={**os.environ, "MYPYPATH": str(RUNNER)}),
         "black": lambda: _output(["black", "--check", "--quiet", "--diff", *python]),
         "ruff": lambda: _output(["ruff", "check", "--quiet", *python]),
         "protobuf code": lambda: _output([sys.executable, "scripts/toolchain/proto", "--check"]),
