@@ -14,57 +14,22 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 import re
 import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-KINDS = ("gh", "gl", "bb")
-EPOCH = 1_700_000_000
-_OPTIONS = "githost.json"
-_ENV = {
-    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_AUTHOR_NAME": "Author",
-    "GIT_AUTHOR_EMAIL": "author@example.org",
-    "GIT_COMMITTER_NAME": "Author",
-    "GIT_COMMITTER_EMAIL": "author@example.org",
-    "LC_ALL": "C",
-}
-File = str | bytes | tuple[str, str]
-"""Text, bytes, ``("x", text)`` for an executable, ``("l", target)`` for a link, ``("m", commit)`` for a submodule."""
+from tests.support.gitrepos import ENV, EPOCH, KINDS, OPTIONS, Options, Repositories, git
 
-
-@dataclass
-class Options:
-    """How one repository behaves.
-
-    Attributes:
-        token: only this token opens it; "" means public.
-        archive: ``ok``, ``none`` (404), ``broken`` (cut short), ``html`` (a sign-in page with 200), ``error`` (503),
-            ``other`` (of another commit), or a path of a file that is sent instead.
-        clone: False refuses git (403).
-        delay: seconds before each answer.
-        redirect: this URL's repository is at another path now (``gh/new/name``).
-    """
-
-    token: str = ""
-    archive: str = "ok"
-    clone: bool = True
-    delay: float = 0.0
-    redirect: str = ""
+EPOCH_ENV = {"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
 
 
 @dataclass
@@ -78,21 +43,22 @@ class Request:
     port: int = 0
 
 
-@dataclass
-class GitHost:
-    """The server and the bare repositories below ``root``."""
+class GitHost(Repositories):
+    """The server and the bare repositories below ``root``.
 
-    root: Path
-    port: int = 0
-    log: list[Request] = field(default_factory=list)
-    tickets: dict[str, str] = field(default_factory=dict)
+    Attributes:
+        log: every request so far.
+        reject_tokens: answer 401 to any Authorization header that opens nothing, as hosts do for an expired token.
+    """
 
-    def __post_init__(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: Path, port: int = 0) -> None:
+        super().__init__(root)
+        self.port = port
+        self.log: list[Request] = []
+        self.tickets: dict[str, str] = {}
+        self.reject_tokens = False
         self._lock = threading.Lock()
         self._servers: list[ThreadingHTTPServer] = []
-
-    # The server
 
     def start(self) -> GitHost:
         """Listen: one port for everything, and a second one (another origin) where GitHub's archives really are."""
@@ -131,90 +97,9 @@ class GitHost:
             "no_proxy": "127.0.0.1,localhost",
         }
 
-    # Repositories
-
-    def bare(self, slug: str) -> Path:
-        kind, _, path = slug.partition(":")
-        return self.root / kind / f"{path}.git"
-
-    def create(
-        self,
-        slug: str,
-        files: Mapping[str, File] | Path,
-        *,
-        branch: str = "main",
-        tags: Iterable[str] = (),
-        **options: object,
-    ) -> str:
-        """Make a repository with one commit of ``files`` (or of a folder) and return the commit's id."""
-        bare = self.bare(slug)
-        bare.mkdir(parents=True)
-        _git(bare, "init", "-q", "--bare", "--template=", f"--initial-branch={branch}", ".")
-        self.configure(slug, **options)
-        sha = self.commit(slug, files, branch=branch)
-        for tag in tags:
-            self.tag(slug, tag, sha)
-        return sha
-
-    def configure(self, slug: str, **options: object) -> None:
-        """Set Options of a repository; the others get their defaults."""
-        (self.bare(slug) / _OPTIONS).write_text(json.dumps(asdict(Options(**options))))  # type: ignore[arg-type]
-
-    def commit(
-        self, slug: str, files: Mapping[str, File] | Path, *, branch: str = "main", message: str = "Change"
-    ) -> str:
-        """Commit ``files`` as the branch's whole tree; equal input gives equal ids."""
-        bare = self.bare(slug)
-        with tempfile.TemporaryDirectory() as scratch:
-            env = {"GIT_INDEX_FILE": f"{scratch}/index"}
-            if isinstance(files, Path):
-                _git(bare, "--work-tree", str(files.absolute()), "add", "-A", "-f", ".", env=env, cwd=files)
-            else:
-                lines = [f"{_entry(bare, content)}\t{name}\n" for name, content in files.items()]
-                _git(bare, "update-index", "--add", "--index-info", env=env, stdin="".join(lines).encode())
-            tree = _git(bare, "write-tree", env=env)
-        parents = _git(bare, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
-        when = EPOCH + int(_git(bare, "rev-list", "--count", *parents) if parents else 0)
-        dates = {"GIT_AUTHOR_DATE": f"{when} +0000", "GIT_COMMITTER_DATE": f"{when} +0000"}
-        sha = _git(bare, "commit-tree", tree, "-m", message, *(w for p in parents for w in ("-p", p)), env=dates)
-        _git(bare, "update-ref", f"refs/heads/{branch}", sha)
-        return sha
-
-    def tag(self, slug: str, name: str, sha: str, *, annotated: bool = False) -> None:
-        """Tag a commit."""
-        dates = {"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
-        _git(self.bare(slug), "tag", *(("-a", "-m", name) if annotated else ()), name, sha, env=dates)
-
     def paths(self) -> list[str]:
         """Paths of all requests so far, without their query."""
         return [request.path.split("?")[0] for request in self.log]
-
-
-def _entry(bare: Path, content: File) -> str:
-    mode = "100644"
-    if isinstance(content, tuple):
-        mode = {"x": "100755", "l": "120000", "m": "160000"}[content[0]]
-        content = content[1]
-        if mode == "160000":
-            return f"{mode} {content}"
-    raw = content.encode() if isinstance(content, str) else content
-    return f"{mode} {_git(bare, 'hash-object', '-w', '--stdin', stdin=raw)}"
-
-
-def _git(
-    bare: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
-) -> str:
-    done = subprocess.run(
-        ["git", f"--git-dir={bare}", *arguments],
-        cwd=cwd or bare,
-        env={**_ENV, **(env or {})},
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-    )
-    if done.returncode:
-        raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace')}")
-    return done.stdout.decode(errors="surrogateescape").strip()
 
 
 _ARCHIVES = {
@@ -262,17 +147,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         _, kind, rest = ([*split.path.split("/", 2), "", ""])[:3]
         match = _ARCHIVES.get(kind, re.compile("$.")).fullmatch(f"/{rest}")
-        git = re.fullmatch(r"(.+?)(?:\.git)?(/info/refs|/git-upload-pack)", rest)
+        smart = re.fullmatch(r"(.+?)(?:\.git)?(/info/refs|/git-upload-pack)", rest)
         if match:
             self._archive(kind, match["repo"], match["sha"], split.query)
-        elif git and kind in KINDS:
-            self._backend(kind, git[1], git[2], split.query)
+        elif smart and kind in KINDS:
+            self._backend(kind, smart[1], smart[2], split.query)
         else:
             self._send(404, b"not found")
 
     def _options(self, kind: str, repo: str) -> Options | None:
         home = "gh" if kind == "codeload" else kind
-        path = self.host.root / home / f"{repo}.git" / _OPTIONS
+        path = self.host.root / home / f"{repo}.git" / OPTIONS
         if ".." in repo or not path.is_file():
             return None
         options = Options(**json.loads(path.read_text()))
@@ -282,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _opens(self, options: Options) -> bool:
         """True when the Authorization header, in any spelling of the three hosts, is the repository's token."""
         if not options.token:
-            return True
+            return not (self.host.reject_tokens and "Authorization" in self.headers)
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         if scheme == "Basic":
             decoded = base64.b64decode(value).decode(errors="replace")
@@ -323,15 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
         name = repo.rsplit("/", 1)[-1]
         top = f"{repo.replace('/', '-')}-{sha[:12]}" if kind == "bb" else f"{name}-{sha}"
         if options.archive == "other":
-            sha = _git(
-                bare, "commit-tree", f"{sha}^{{tree}}", "-m", "another", env={"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
-            )
+            sha = git(bare, "commit-tree", f"{sha}^{{tree}}", "-m", "another", env=EPOCH_ENV)
         if options.archive.startswith("/"):
             body = Path(options.archive).read_bytes()
         else:
             done = subprocess.run(
                 ["git", f"--git-dir={bare}", "archive", "--format=tar.gz", f"--prefix={top}/", "--end-of-options", sha],
-                env=_ENV,
+                env=ENV,
                 capture_output=True,
                 timeout=60,
             )
@@ -356,8 +239,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not options.clone:
             self._send(403, b"forbidden")
             return
+        if options.clone_page:
+            self._send(200, b"<!doctype html><title>Welcome</title>", "text/html")
+            return
+        if options.broken_pack and self.command == "POST":
+            self._send(200, b"000dpackfile\n0007\x01oops", "application/x-git-upload-pack-result")
+            return
         env = {
-            **_ENV,
+            **ENV,
             "GIT_PROJECT_ROOT": str(self.host.root),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": f"/{kind}/{repo}.git{service}",

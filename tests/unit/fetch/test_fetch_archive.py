@@ -1,4 +1,4 @@
-"""Unpacking: what a repository may hold comes out; what an attacker adds is refused, with nothing outside the folder."""
+"""Unpacking: what a repository may hold comes out; what an attacker adds is refused, and nothing lands outside."""
 
 from __future__ import annotations
 

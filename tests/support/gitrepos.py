@@ -1,0 +1,158 @@
+"""Bare git repositories made from a mapping of files or from a folder; equal input gives equal commit ids."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+KINDS = ("gh", "gl", "bb")
+EPOCH = 1_700_000_000
+OPTIONS = "githost.json"
+ENV = {
+    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "Author",
+    "GIT_AUTHOR_EMAIL": "author@example.org",
+    "GIT_COMMITTER_NAME": "Author",
+    "GIT_COMMITTER_EMAIL": "author@example.org",
+    "LC_ALL": "C",
+}
+File = str | bytes | tuple[str, str]
+"""Text, bytes, ``("x", text)`` for an executable, ``("l", target)`` for a link, ``("m", commit)`` for a submodule."""
+
+
+@dataclass
+class Options:
+    """How one repository behaves.
+
+    Attributes:
+        token: only this token opens it; "" means public.
+        archive: ``ok``, ``none`` (404), ``broken`` (cut short), ``html`` (a sign-in page with 200), ``error`` (503),
+            ``other`` (of another commit), or a path of a file that is sent instead.
+        clone: False refuses git (403).
+        delay: seconds before each answer.
+        clone_page: git's addresses answer with a web page.
+        broken_pack: git lists its refs, and then sends nonsense instead of a pack.
+        redirect: this URL's repository is at another path now (``gh/new/name``).
+    """
+
+    token: str = ""
+    archive: str = "ok"
+    clone: bool = True
+    clone_page: bool = False
+    broken_pack: bool = False
+    delay: float = 0.0
+    redirect: str = ""
+
+
+class Repositories:
+    """The bare repositories below ``root``, each at ``<kind>/<path>.git``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def bare(self, slug: str) -> Path:
+        kind, _, path = slug.partition(":")
+        return self.root / kind / f"{path}.git"
+
+    def create(
+        self,
+        slug: str,
+        files: Mapping[str, File] | Path,
+        *,
+        branch: str = "main",
+        tags: Iterable[str] = (),
+        **options: object,
+    ) -> str:
+        """Make a repository with one commit of ``files`` (or of a folder) and return the commit's id."""
+        bare = self.bare(slug)
+        bare.mkdir(parents=True)
+        git(bare, "init", "-q", "--bare", "--template=", f"--initial-branch={branch}", ".")
+        self.configure(slug, **options)
+        sha = self.commit(slug, files, branch=branch)
+        for tag in tags:
+            self.tag(slug, tag, sha)
+        return sha
+
+    def configure(self, slug: str, **options: object) -> None:
+        """Set Options of a repository; the others get their defaults."""
+        (self.bare(slug) / OPTIONS).write_text(json.dumps(asdict(Options(**options))))  # type: ignore[arg-type]
+
+    def commit(
+        self, slug: str, files: Mapping[str, File] | Path, *, branch: str = "main", message: str = "Change"
+    ) -> str:
+        """Commit ``files`` as the branch's whole tree; equal input gives equal ids."""
+        bare = self.bare(slug)
+        with tempfile.TemporaryDirectory() as scratch:
+            env = {"GIT_INDEX_FILE": f"{scratch}/index"}
+            if isinstance(files, Path):
+                git(bare, "--work-tree", str(files.absolute()), "add", "-A", "-f", ".", env=env, cwd=files)
+            else:
+                lines = [f"{_entry(bare, content)}\t{name}\n" for name, content in files.items()]
+                git(bare, "update-index", "--add", "--index-info", env=env, stdin="".join(lines).encode())
+            tree = git(bare, "write-tree", env=env)
+        parents = git(bare, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").split()
+        when = EPOCH + int(git(bare, "rev-list", "--count", *parents) if parents else 0)
+        dates = {"GIT_AUTHOR_DATE": f"{when} +0000", "GIT_COMMITTER_DATE": f"{when} +0000"}
+        sha = git(bare, "commit-tree", tree, "-m", message, *(w for p in parents for w in ("-p", p)), env=dates)
+        git(bare, "update-ref", f"refs/heads/{branch}", sha)
+        return sha
+
+    def tag(self, slug: str, name: str, sha: str, *, annotated: bool = False) -> None:
+        """Tag a commit."""
+        dates = {"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
+        git(self.bare(slug), "tag", *(("-a", "-m", name) if annotated else ()), name, sha, env=dates)
+
+    def pack(self, slug: str, ref: str, *, top: str) -> bytes:
+        """The gzipped archive of a commit, as a host makes it."""
+        bare = self.bare(slug)
+        command = ["git", f"--git-dir={bare}", "archive", "--format=tar.gz", f"--prefix={top}/", ref]
+        return subprocess.run(command, env=ENV, capture_output=True, timeout=60, check=True).stdout
+
+    def rewind(self, slug: str, sha: str, *, branch: str = "main") -> None:
+        """Force a branch to another commit, as after a force-push."""
+        git(self.bare(slug), "update-ref", f"refs/heads/{branch}", sha)
+
+    def empty(self, slug: str) -> None:
+        """Make the repository one without any commit."""
+        options = (self.bare(slug) / OPTIONS).read_text()
+        shutil.rmtree(self.bare(slug))
+        self.bare(slug).mkdir()
+        git(self.bare(slug), "init", "-q", "--bare", "--template=", ".")
+        (self.bare(slug) / OPTIONS).write_text(options)
+
+
+def _entry(bare: Path, content: File) -> str:
+    mode = "100644"
+    if isinstance(content, tuple):
+        mode = {"x": "100755", "l": "120000", "m": "160000"}[content[0]]
+        content = content[1]
+        if mode == "160000":
+            return f"{mode} {content}"
+    raw = content.encode() if isinstance(content, str) else content
+    return f"{mode} {git(bare, 'hash-object', '-w', '--stdin', stdin=raw)}"
+
+
+def git(
+    bare: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
+) -> str:
+    done = subprocess.run(
+        ["git", f"--git-dir={bare}", *arguments],
+        cwd=cwd or bare,
+        env={**ENV, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(errors="surrogateescape").strip()
