@@ -1,0 +1,235 @@
+"""C, second half. Only where the brief's order found nothing: Dockerfile, Django, well-known names, the one server."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+
+from karst.detect import apps, commands, dockerfile, launch, manifests, targets
+from karst.detect.commands import NeedsShell
+from karst.detect.errors import DetectError
+from karst.detect.frameworks import APP_CLASSES
+from karst.detect.launch import Launch
+from karst.detect.repo import Hit, Miss, Outcome, Repo
+
+ROOT_NAMES = [f"{stem}.py" for stem in (
+    "server", "run", "start", "bot", "wsgi", "asgi", "application", "api", "web", "serve", "runserver",
+    "streamlit_app", "service", "runner", "launch", "launcher", "index",
+)]  # fmt: skip
+
+
+def own(repo: Repo, path: str) -> bool:
+    """Whether a file belongs to the project at the root: a subproject's files are started by ``path:``."""
+    return not repo.in_subproject(path)
+
+
+def dockerfile_command(repo: Repo) -> Outcome:
+    """What the repository's own Dockerfile starts, when that is a file, module or object of the tree."""
+    found = dockerfile.read(repo.tree)
+    if found is None:
+        return Miss("there is no Dockerfile at the root")
+    written, line = _written(found)
+    if written is None:
+        return Miss(f"{found.path} starts nothing itself")
+    where = f"{found.path}:{line}"
+    try:
+        command = commands.parse(written) if isinstance(written, str) else commands.words(written)
+        target = targets.target_of(repo, command)
+    except NeedsShell as err:
+        return Miss(f"{where} needs a shell ({err})")
+    if target.kind in ("program", "script") or not target.path or not own(repo, target.path):
+        return Miss(f"{where} starts nothing that is a Python file of this project")
+    if "manage.py" in target.path:
+        return Miss(f"{where} runs manage.py: left to the Django rule")
+    made = _from_target(repo, target)
+    return Hit(made, f"{where} starts it", where) if made else Miss(f"{target.path} only defines things")
+
+
+def _written(found: dockerfile.Dockerfile) -> tuple[list[str] | str | None, int]:
+    entry, command = found.entrypoint, found.command
+    if entry and command and isinstance(entry[0], list) and isinstance(command[0], list):
+        return [*entry[0], *command[0]], command[1]
+    chosen = entry or command
+    return (chosen[0], chosen[1]) if chosen and chosen[0] else (None, 0)
+
+
+def _from_target(repo: Repo, target: targets.Target) -> Launch | None:
+    facts = repo.facts(target.path)
+    if target.kind == "app":
+        for app in [*apps.objects(repo.modules, facts), *apps.factories(repo.modules, facts)]:
+            if app.name == target.name:
+                return launch.app_object(repo, target.path, app)
+        return None
+    made = launch.start_file(repo, target.path)
+    if made and target.rest and made.how in ("file", "module") and not any("$" in word for word in target.rest):
+        return replace(made, argv=(*made.argv, *target.rest))
+    return made
+
+
+def django(repo: Repo) -> Outcome:
+    """``manage.py`` of Django: the project's WSGI application, or the ASGI one when only that is configured."""
+    found = [p for p in repo.tree.python_files() if p.rpartition("/")[2] == "manage.py" and own(repo, p)]
+    found = [p for p in found if "django" in (repo.tree.text(p) or "").lower()]
+    if not found:
+        return Miss("there is no manage.py of Django")
+    nearest = [p for p in found if p.count("/") == found[0].count("/")]
+    if len(nearest) > 1:
+        raise DetectError(
+            "ambiguous",
+            f"there are several Django projects: {', '.join(nearest)}",
+            hint="set `path:` to the folder of one, or name its module with `entrypoint:`",
+            candidates=nearest,
+            evidence=f"{nearest[0]}:1",
+        )
+    path = nearest[0]
+    root = path.rpartition("/")[0]
+    settings = _settings_name(repo, path)
+    package = settings.split(".")[0] if settings else ""
+    text = _settings_text(repo, settings, root)
+    wsgi, asgi = _setting(text, "WSGI_APPLICATION"), _setting(text, "ASGI_APPLICATION")
+    inner = settings.rpartition(".settings")[0] if ".settings" in settings else package
+    guesses = [
+        (f"{base}.{kind}", kind) for kind in ("wsgi", "asgi") for base in dict.fromkeys((inner, package)) if base
+    ]
+    names = [
+        *([(wsgi.rpartition(".")[0], "wsgi")] if wsgi else []),
+        *([(asgi.rpartition(".")[0], "asgi")] if asgi else []),
+    ]
+    for dotted, kind in [*names, *guesses]:
+        file = repo.modules.find(dotted, root)
+        if not file:
+            continue
+        attribute = (wsgi if kind == "wsgi" else asgi).rpartition(".")[2] or "application"
+        facts = repo.facts(file)
+        line = facts.assigned[attribute][0].lineno if attribute in facts.assigned else 1
+        framework = APP_CLASSES[f"django.core.{kind}.get_{kind}_application"]
+        made = launch.app_object(repo, file, apps.App(attribute, framework, line))
+        made = replace(
+            made, argv=_at_root(made.argv, dotted, attribute, kind), env={"PYTHONPATH": f"/app/{root}"} if root else {}
+        )
+        return Hit(
+            replace(made, install=False),
+            f"{path} belongs to Django, and {file} holds its application",
+            f"{file}:{line}",
+        )
+    return Miss(f"{path} belongs to Django, but no wsgi.py or asgi.py of `{settings or 'its settings'}` is there")
+
+
+def _at_root(argv: tuple[str, ...], dotted: str, attribute: str, kind: str) -> tuple[str, ...]:
+    """The application is named from the folder of manage.py, whatever packages lie above it."""
+    spec = f"{dotted}:{attribute}"
+    return tuple(spec if re.fullmatch(r"[\w.]+:\w+", word) and not word[0].isdigit() else word for word in argv)
+
+
+def _settings_name(repo: Repo, path: str) -> str:
+    facts = repo.facts(path)
+    module = ast.parse(facts.text.removeprefix("\ufeff"))
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and any(
+            isinstance(a, ast.Constant) and a.value == "DJANGO_SETTINGS_MODULE" for a in node.args
+        ):
+            for arg in node.args[1:]:
+                for inner in ast.walk(arg):
+                    if isinstance(inner, ast.Constant) and isinstance(inner.value, str) and "." in inner.value:
+                        return inner.value
+    match = re.search(r"DJANGO_SETTINGS_MODULE[\"']?\]?\s*[=,]\s*[\"']([\w.]+)[\"']", facts.text)
+    return match.group(1) if match else ""
+
+
+def _settings_text(repo: Repo, settings: str, root: str) -> str:
+    file = repo.modules.find(settings, root)
+    if not file:
+        return ""
+    texts = [repo.tree.text(file) or ""]
+    folder = file.rpartition("/")[0]
+    if settings.count(".") > 1 or file.endswith("__init__.py"):
+        texts += [
+            repo.tree.text(p) or "" for p in (f"{folder}/base.py", f"{folder}/common.py", f"{folder}/settings.py")
+        ]
+    return "\n".join(texts)
+
+
+def _setting(text: str, name: str) -> str:
+    match = re.search(rf"^\s*{name}\s*=\s*[\"']([\w.]+)[\"']", text, re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def root_named(repo: Repo) -> Outcome:
+    """Names at the root that say "this starts it"; last the file that is named like the project."""
+    named = [f"{name}.py" for name in repo.names()]
+    for name in [*ROOT_NAMES, *named]:
+        if repo.tree.has(name):
+            made = launch.start_file(repo, name)
+            if made and (made.strong or name in named):
+                return Hit(made, f"{name} at the root {made.why}", made.evidence)
+    return Miss("no server.py, run.py, start.py, bot.py … at the root that starts something")
+
+
+def server_module(repo: Repo) -> Outcome:
+    """The one module of the project that serves when it is run, or the one that holds an application."""
+    runs: list[Launch] = []
+    holds: list[Launch] = []
+    for path in repo.tree.python_files(scan=True):
+        text = repo.tree.text(path) or ""
+        if not own(repo, path) or path.count("/") > 4 or not _HINT.search(text):
+            continue
+        facts = repo.modules.facts(path)
+        made = None if facts.error else launch.start_file(repo, path)
+        if made and made.kind == "server":
+            (holds if made.how in ("uvicorn", "gunicorn", "sanic", "dash") else runs).append(made)
+    for group, what in ((runs, "serves when it is run"), (holds, "holds an application")):
+        distinct = [item for item in group if not _factory_of(item, group)]
+        if len(distinct) == 1:
+            made = distinct[0]
+            return Hit(made, f"{made.path} is the one module that {what}: it {made.why}", made.evidence)
+        if distinct:
+            names = [item.path for item in distinct]
+            repo.notes["server-module"] = names
+            return Miss(f"several modules serve: {', '.join(names[:6])}")
+    return Miss("no module of the project serves")
+
+
+_HINT = re.compile(
+    r"__main__|FastAPI|Flask|Starlette|Sanic|Quart|aiohttp|[Bb]ottle|[Dd]ash|[Ff]alcon|[Ll]itestar|[Tt]ornado|streamlit|gradio"
+    r"|uvicorn|application|nicegui|serve_forever|cherrypy|hug|wsgi|asgi|start_response|FastHTML|shiny|chainlit|\.run\("
+)
+
+
+def _factory_of(item: Launch, group: list[Launch]) -> bool:
+    """A package's ``__init__`` that only re-exports the object of another candidate is not a second server."""
+    if not item.path.endswith("/__init__.py"):
+        return False
+    folder = item.path.rpartition("/")[0]
+    return any(other.path.startswith(folder + "/") and other is not item for other in group)
+
+
+def package_app(repo: Repo) -> Outcome:
+    """An application at one of the usual places inside a package."""
+    roots = list(dict.fromkeys([*repo.names(), "app", "src", "api", "backend", "server", "web", "service"]))
+    roots += [f"src/{name}" for name in [*repo.names(), "app"]]
+    roots += [f"src/{name}" for name in repo.tree.children("src") if f"src/{name}" not in roots]
+    for root in roots:
+        for name in (
+            "main.py",
+            "app.py",
+            "server.py",
+            "asgi.py",
+            "wsgi.py",
+            "api.py",
+            "run.py",
+            "application.py",
+            "__init__.py",
+        ):
+            path = f"{root}/{name}"
+            if not repo.tree.has(path) or not own(repo, path) or repo.tree.secondary(path):
+                continue
+            if repo.modules.facts(path).error:
+                continue
+            made = launch.start_file(repo, path)
+            if made and made.kind == "server":
+                return Hit(made, f"{path} {made.why}", made.evidence)
+    return Miss("no app/main.py, create_app() … in the usual places")
+
+
+__all__ = ["django", "dockerfile_command", "manifests", "package_app", "root_named", "server_module"]

@@ -1,0 +1,118 @@
+"""C, the last resort: files with ``def main(`` or a ``__main__`` guard, ranked; and the refusal when none is left."""
+
+from __future__ import annotations
+
+import re
+
+from karst.detect import foreign, launch
+from karst.detect.errors import DetectError, listed
+from karst.detect.launch import Launch
+from karst.detect.repo import Hit, Miss, Outcome, Repo
+from karst.detect.skip import TOOL_FILES, chore, training
+
+_HINT = re.compile(r"__main__|def main\(")
+_NAMES = ("main", "app", "server", "run", "start", "cli", "bot", "__main__")
+
+Rank = tuple[int, int, int]
+
+
+def monorepo(repo: Repo) -> Outcome:
+    """No start command, but a refusal: projects in folders, and nothing that declares one at the root."""
+    folders = _workspace(repo) or repo.subprojects()
+    if folders and not repo.manifest.declared:
+        raise foreign.monorepo(folders)
+    return Miss("the folders are not projects of their own" if not folders else "the root declares a project itself")
+
+
+def _workspace(repo: Repo) -> list[str]:
+    if not repo.manifest.workspace or repo.manifest.installable:
+        return []
+    return list(repo.subprojects())
+
+
+def guarded_files(repo: Repo) -> Outcome:
+    """The best ranked file with a guard or a ``main``; a tie is refused with the names."""
+    if repo.manifest.installable:
+        return Miss("the project is an installable package: a guarded file in it is a helper, not its start")
+    ranked = sorted(((_rank(repo, made), made) for made in _candidates(repo)), key=lambda item: (item[0], item[1].path))
+    if not ranked:
+        return Miss("no file has a `def main(` or a __main__ guard outside tests, docs, examples and tools")
+    best, chosen = ranked[0]
+    tied = [made for rank, made in ranked if rank == best]
+    rivals = [made for rank, made in ranked if rank != best]
+    if len(tied) > 1 or (rivals and _weak(chosen)):
+        names = [made.path for _, made in ranked]
+        raise DetectError(
+            "ambiguous",
+            f"several files could be the start: {listed(names)}",
+            hint=f"name one with `entrypoint:`, `entrypoint: {names[0]}` for example",
+            evidence=chosen.evidence,
+            candidates=names[:20],
+        )
+    text = "the only file" if len(ranked) == 1 else f"the best ranked of {len(ranked)} files"
+    return Hit(chosen, f"{chosen.path} is {text} that can be started: it {chosen.why}", chosen.evidence, "guess")
+
+
+def _candidates(repo: Repo) -> list[Launch]:
+    found: list[Launch] = []
+    for path in repo.tree.python_files(scan=True):
+        name = path.rpartition("/")[2]
+        if name in TOOL_FILES or repo.in_subproject(path) or not _HINT.search(repo.tree.text(path) or ""):
+            continue
+        facts = repo.modules.facts(path)
+        if facts.error or not (facts.guard or "main" in facts.functions):
+            continue
+        made = launch.start_file(repo, path)
+        if made:
+            found.append(made)
+    return found
+
+
+def _rank(repo: Repo, made: Launch) -> Rank:
+    stem = made.path.rpartition("/")[2].removesuffix(".py")
+    known = stem in _NAMES or stem in repo.names()
+    return (
+        made.path.count("/"),
+        0 if made.kind == "server" else 1,
+        _NAMES.index(stem) if stem in _NAMES else 0 if known else 50,
+    )
+
+
+def _weak(made: Launch) -> bool:
+    """A name that says "one step of several", among other candidates."""
+    stem = made.path.rpartition("/")[2].removesuffix(".py")
+    return training(stem) or chore(stem)
+
+
+def refuse(repo: Repo) -> DetectError:
+    """Nothing starts it: say what it is instead."""
+    folders = _workspace(repo) or repo.subprojects()
+    serving = repo.notes.get("server-module", [])
+    if serving and not repo.manifest.installable:
+        return DetectError(
+            "ambiguous",
+            f"several modules serve: {listed(serving)}",
+            hint=f"name one with `entrypoint:`, `entrypoint: {serving[0]}` for example",
+            candidates=serving[:20],
+            evidence=f"{serving[0]}:1",
+        )
+    if folders and not repo.manifest.installable:
+        return foreign.monorepo(folders)
+    evidence = repo.manifest.declared
+    if repo.manifest.distribution:
+        name = repo.manifest.name or "it"
+        return DetectError(
+            "library",
+            f"`{name}` is a library: it declares a package ({evidence}) and nothing that starts",
+            hint="to run a part of it, name that with `entrypoint: module:function`",
+            evidence=evidence,
+        )
+    notebooks = repo.tree.suffixes()[".ipynb"]
+    seen = foreign.describe(repo)
+    more = "; notebooks are not run" if notebooks else ""
+    return DetectError(
+        "no_entrypoint",
+        f"nothing in this repository says how it is started ({seen}){more}",
+        hint="name the start with `entrypoint: module:function`, `entrypoint: file.py`, or add a main.py",
+        evidence=evidence,
+    )

@@ -1,0 +1,111 @@
+"""The careful extensions, which speak only where the brief's order is silent."""
+
+# ruff: noqa: E501 - each little tree stays on its line
+from __future__ import annotations
+
+GUARD = "\nif __name__ == '__main__':\n    "
+FLASK = "from flask import Flask\napp = Flask(__name__)\n"
+MANAGE = (
+    "import os\ndef main():\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1.settings')\n"
+    "    from django.core.management import execute_from_command_line\n" + GUARD + "main()\n"
+)
+WSGI = "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n"
+
+
+def test_django_is_served_by_gunicorn(ask) -> None:
+    found = ask({"manage.py": MANAGE, "site1/__init__.py": "", "site1/settings.py": "", "site1/wsgi.py": WSGI})
+    assert found.rule == "django"
+    assert found.argv[0] == "gunicorn"
+    assert found.argv[-1] == "site1.wsgi:application"
+    assert found.evidence == "site1/wsgi.py:2"
+    assert found.packages == ("gunicorn",)
+
+
+def test_django_follows_the_settings_to_its_application(ask) -> None:
+    settings = "WSGI_APPLICATION = 'site1.web.application'\n"
+    found = ask({"manage.py": MANAGE, "site1/settings.py": settings, "site1/web.py": WSGI})
+    assert found.argv[-1] == "site1.web:application"
+
+
+def test_django_below_a_folder_gets_its_import_path(ask) -> None:
+    found = ask(
+        {"requirements.txt": "django", "src/manage.py": MANAGE, "src/site1/settings.py": "", "src/site1/wsgi.py": WSGI}
+    )
+    assert found.argv[-1] == "site1.wsgi:application"
+    assert found.env == {"PYTHONPATH": "/app/src"}
+
+
+def test_two_django_projects_are_ambiguous(refused) -> None:
+    files = {"requirements.txt": "", "a/manage.py": MANAGE, "b/manage.py": MANAGE}
+    assert refused(files).candidates == ("a/manage.py", "b/manage.py")
+
+
+def test_a_manage_py_of_something_else_is_no_django(ask) -> None:
+    found = ask({"manage.py": "import flask_script\n" + GUARD + "pass\n", "wsgi.py": FLASK})
+    assert found.rule == "root-named"
+    assert found.argv[-1] == "wsgi:app"
+
+
+def test_well_known_names_at_the_root(ask) -> None:
+    assert ask({"run.py": "from web import app\n" + GUARD + "app.run()\n", "web.py": FLASK, "tasks.py": ""}).argv == (
+        "python",
+        "/app/run.py",
+    )
+
+
+def test_the_file_named_like_the_project(ask) -> None:
+    files = {"microblog.py": "from app import create_app\napp = create_app()\n",
+             "app/__init__.py": "from flask import Flask\ndef create_app(c=None):\n    app = Flask(__name__)\n    return app\n"}  # fmt: skip
+    assert ask(files, dist_hint="microblog").argv[-1] == "microblog:app"
+
+
+def test_the_dockerfile_of_the_repository_is_followed(ask) -> None:
+    files = {"requirements.txt": "", "svc/one.py": FLASK, "svc/two.py": FLASK,
+             "Dockerfile": 'FROM python:3.11\nCOPY svc /code/svc\nCMD ["gunicorn", "svc.two:app", "-b", "0.0.0.0:80"]\n'}  # fmt: skip
+    found = ask(files)
+    assert (found.rule, found.argv[-1], found.evidence) == ("dockerfile", "svc.two:app", "Dockerfile:3")
+
+
+def test_only_the_last_stage_of_a_dockerfile_counts(ask) -> None:
+    files = {"requirements.txt": "", "a/one.py": FLASK, "b/two.py": FLASK,
+             "Dockerfile": "FROM x AS build\nCMD python a/one.py\nFROM y\nENV A=1\nCMD uvicorn a.one:app\n"}  # fmt: skip
+    assert ask(files).argv[-1] == "a.one:app"
+
+
+def test_the_one_module_that_serves(ask) -> None:
+    files = {"requirements.txt": "", "service/web.py": FLASK + GUARD + "app.run()\n", "service/db.py": "X = 1\n"}
+    found = ask(files)
+    assert (found.rule, found.argv) == ("server-module", ("python", "/app/service/web.py"))
+
+
+def test_an_application_at_a_usual_place_of_a_package(ask) -> None:
+    files = {"requirements.txt": "", "app/__init__.py": "", "app/main.py": FLASK, "other/x.py": FLASK}
+    found = ask(files)
+    assert (found.rule, found.argv[-1]) == ("package-app", "app.main:app")
+
+
+def test_a_factory_in_a_package(ask) -> None:
+    files = {
+        "requirements.txt": "",
+        "app/__init__.py": "from flask import Flask\ndef create_app():\n    a = Flask('x')\n    return a\n",
+    }
+    assert ask(files).argv[-1] == "app:create_app()"
+
+
+def test_the_scan_prefers_depth_then_server_then_name(ask) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    assert ask({"deep/er/main.py": plain, "snake.py": plain}).argv == ("python", "/app/snake.py")
+    assert ask({"cli.py": plain, "zoo.py": plain}, dist_hint="x").argv == ("python", "/app/cli.py")
+
+
+def test_one_step_of_a_training_repository_is_not_picked_among_others(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    assert refused({"train.py": plain, "lib/model.py": plain}).code == "ambiguous"
+
+
+def test_a_committed_virtual_environment_is_not_looked_into(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    error = refused(
+        {"requirements.txt": "", "myenv/pyvenv.cfg": "", "myenv/lib/tool.py": plain, "old/site-packages/x.py": plain}
+    )
+    assert error.code == "no_entrypoint"
