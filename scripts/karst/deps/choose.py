@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from karst.deps import lockfile, pdm, pipenv, poetry, requirements_txt, versions
+from karst.deps import lockfile, pdm, pipenv, poetry, requirements_txt, skeleton, versions
 from karst.deps import project as projects
 from karst.deps.model import APP, DEPS, Command, Plan
 from karst.deps.pep508 import normal, parse
@@ -31,6 +31,7 @@ class Request:
 
     Attributes:
         argv, launch: the detected command and how it starts (``console-script``, ``module``, ``file`` …).
+        install: the command only exists once the project is installed, so a failing install is an error.
         python: the image's Python ("3.11"), "" when not known.
         ref, revision: for projects that take their version from git.
     """
@@ -38,6 +39,7 @@ class Request:
     source: Path
     argv: tuple[str, ...] = ()
     launch: str = ""
+    install: bool = False
     python: str = ""
     ref: str = ""
     revision: str = ""
@@ -337,7 +339,8 @@ def _finish(facts: _Facts, plan: Plan) -> Plan:
     )
     pretended = "" if project.version and not versions.from_pkg_info(facts.tree) else version
     commands, env, scripts = plan.project, {}, {}
-    if project.installable:
+    own = project.installable
+    if own:
         if plan.kind != "uv.lock":
             extras = f"[{','.join(sorted(facts.extras))}]" if facts.extras else ""
             options: Command = ("--no-deps",) if plan.complete else ()
@@ -351,7 +354,13 @@ def _finish(facts: _Facts, plan: Plan) -> Plan:
     return replace(
         plan,
         project=commands,
-        project_optional=request.launch != "console-script" and not facts.tree.is_dir("src") and plan.complete,
+        complete=plan.complete or not commands,
+        project_optional=not request.install and request.launch != "console-script" and plan.complete,
+        skeleton=(
+            skeleton.of(facts.tree)
+            if own and plan.complete and len(commands) == 1 and not env and project.editable
+            else None
+        ),
         env=env,
         scripts=scripts,
         version=version,

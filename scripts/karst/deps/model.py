@@ -26,6 +26,7 @@ class Plan:
         install: commands of the dependency layer.
         project: commands that install the project itself, after the source is there.
         project_optional: a failing ``project`` step only warns, because the launch does not need it.
+        skeleton: files on which the project's install can run before the source (see ``skeleton.py``), or None.
         complete: whether ``install`` brings everything, so that ``project`` only ever adds files to the venv.
         env: environment of the project step (pretend versions), never of the final image.
         apt: Debian packages that the installation itself needs (``git``), besides the user's ``apt:``.
@@ -42,6 +43,7 @@ class Plan:
     install: tuple[Command, ...] = ()
     project: tuple[Command, ...] = ()
     project_optional: bool = False
+    skeleton: dict[str, str | None] | None = None
     complete: bool = True
     env: dict[str, str] = field(default_factory=dict)
     apt: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class Plan:
             "files": sorted(self.files),
             "install": [list(command) for command in self.install],
             "project": [list(command) for command in self.project],
+            "before_source": self.skeleton is not None,
             "version": self.version,
             "notes": list(self.notes),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +37,9 @@ def handle(query: dict[str, str]) -> dict[str, str]:
             results[name] = render_service(name, services[name], detections[name], stack, images)
         except KarstError as err:
             failures.append(f"{name}: {err}")
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            # A manifest of an unforeseen shape: tables where texts belong, versions that are none.
+            failures.append(f"{name}: its manifests cannot be understood ({type(err).__name__}: {err})")
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(one, sorted(services)))
@@ -48,41 +52,47 @@ def render_service(
     name: str, service: Table, detection: Table, stack: str, images: Mapping[str, str]
 ) -> dict[str, Any]:
     """One service's context, input hash, image tag and command."""
-    from karst.render.context import content_hash, ensure
+    from karst.render.context import ensure
 
     source = Path(str(service["source"]))
     if not source.is_dir():
         raise KarstError(
             f"the source {source} is not there", hint="run the plan again: it is fetched anew", code="no_source"
         )
-    revision = str(service.get("revision", ""))
-    local = revision.startswith("dir-")
-    tree = content_hash(source) if local else str(service["tree"])
-    argv = command(service, detection)
+    tree = str(service["tree"])
     asked, spec = str(service.get("python") or ""), str(detection.get("python") or "")
     chosen = {key: pick(value, asked, spec) for key, value in images.items()}
     key = _digest(
-        FORMAT, kit_hash(), name, stack, tree, revision, _canonical(service), _canonical(detection), _canonical(chosen)
+        FORMAT,
+        kit_hash(),
+        name,
+        stack,
+        tree,
+        sys.version,
+        _canonical(service),
+        _canonical(detection),
+        _canonical(chosen),
     )
     remembered = cache_dir() / "render" / f"{key}.json"
     known = _remembered(remembered)
     if known is not None:
         return known
-    input_hash, dockerfile, plan = build_input(name, service, detection, stack, chosen, tree)
-    context = ensure(input_hash, dockerfile, plan, source, local=local)
+    cache_tag = host_bytecode(source, chosen["base"]) if detection.get("launch") != "binary" else ""
+    input_hash, dockerfile, plan = build_input(name, service, detection, stack, chosen, tree, cache_tag)
+    context = ensure(input_hash, dockerfile, plan, source, cache_tag)
     result = {
         "context": str(context),
         "dockerfile": "Dockerfile",
         "input_hash": input_hash,
         "tag": f"{stack}/{name}:{input_hash[:12]}",
-        "argv": list(argv),
+        "argv": list(command(service, detection)),
     }
     write_atomic(remembered, json.dumps(result, sort_keys=True))
     return result
 
 
 def build_input(
-    name: str, service: Table, detection: Table, stack: str, images: Mapping[str, str], tree: str
+    name: str, service: Table, detection: Table, stack: str, images: Mapping[str, str], tree: str, cache_tag: str
 ) -> tuple[str, str, Any]:
     """(input hash, Dockerfile, plan). The hash covers all that the build reads, and nothing else.
 
@@ -102,6 +112,7 @@ def build_input(
                     source=Path(str(service["source"])),
                     argv=argv,
                     launch=str(detection.get("launch", "")),
+                    install=bool(detection.get("install")),
                     python=python_of(images["base"]),
                     ref=str(service.get("ref") or ""),
                     revision=revision,
@@ -116,11 +127,21 @@ def build_input(
             supply=tuple(map(str, detection.get("packages", []))),
             apt=tuple(map(str, service.get("apt") or [])),
             labels=_labels(name, service, detection, stack, plan.version if plan else "", revision),
+            compiled=cache_tag != "",
             src_layout=(Path(str(service["source"])) / "src").is_dir(),
         )
         texts.append(render(image))
-    files = _canonical({"files": plan.files, "manifests": plan.manifests} if plan else {})
-    return _digest(FORMAT, tree, texts[0], files, images["base"]), texts[1], plan
+    files = _canonical([plan.files, plan.manifests, plan.skeleton] if plan else [])
+    return _digest(FORMAT, tree, texts[0], files, images["base"], cache_tag), texts[1], plan
+
+
+def host_bytecode(source: Path, base_image: str) -> str:
+    """The tag of byte code to make here, "" when the build stage has to: another Python, or very much code."""
+    from karst.render import bytecode
+    from karst.render.context import entries
+
+    cache_tag = bytecode.tag(python_of(base_image))
+    return cache_tag if cache_tag and bytecode.small_enough(list(entries(source))) else ""
 
 
 def command(service: Table, detection: Table) -> tuple[str, ...]:
@@ -168,7 +189,9 @@ def _labels(name: str, service: Table, detection: Table, stack: str, version: st
         "org.opencontainers.image.title": name,
         "org.opencontainers.image.source": str(service.get("repository_url") or ""),
         "org.opencontainers.image.revision": commit,
+        "org.opencontainers.image.created": str(service.get("commit_time") or "") if commit.strip("0") else "",
         "org.opencontainers.image.version": version,
+        "org.opencontainers.image.description": f"{name} of stack {stack}",
         "karst.stack": stack,
         "karst.service": name,
         "karst.rule": str(detection.get("rule") or ""),

@@ -29,6 +29,8 @@ class Image:
         argv: the container's command; becomes the runner's argument.
         supply: packages that the launch needs and the repository does not list.
         apt: Debian packages that the user asked for.
+        src_layout: the repository has a folder ``src``.
+        compiled: the context holds the byte code already.
         labels: values that do not fit a label are left out, not cleaned up.
     """
 
@@ -41,6 +43,7 @@ class Image:
     apt: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     src_layout: bool = False
+    compiled: bool = False
 
 
 def render(image: Image) -> str:
@@ -72,7 +75,8 @@ def values(image: Image) -> dict[str, object]:
     for name, value in plan.env.items():
         _check(VARIABLE, name, "build variable")
         _check(VERSION, value, "version")
-    install, project = steps(image, plan)
+    early = not plan.project or plan.skeleton is not None
+    install, skeleton, project = steps(image, plan, early=early)
     return {
         "python": image.plan is not None,
         "builder_image": image.builder_image,
@@ -81,7 +85,9 @@ def values(image: Image) -> dict[str, object]:
         "runtime_packages": sorted(set(image.apt)),
         "manifests": bool(plan.manifests or plan.files),
         "install": install,
+        "skeleton": skeleton,
         "project": project,
+        "delta": plan.complete and not early,
         "complete": plan.complete,
         "env": dict(sorted(plan.env.items())),
         "labels": {
@@ -93,29 +99,34 @@ def values(image: Image) -> dict[str, object]:
     }
 
 
-def steps(image: Image, plan: Plan) -> tuple[list[str], list[str]]:
-    """The two steps of the build: dependencies, and the project. One RUN each, because every RUN costs time."""
+def steps(image: Image, plan: Plan, *, early: bool) -> tuple[list[str], list[str], list[str]]:
+    """The steps before the source (dependencies; the project on its skeleton) and after it; one RUN each at most.
+
+    ``early`` means that nothing but byte code needs the source: then a changed line costs one COPY.
+    """
     folders = [APP, f"{APP}/src"] if image.src_layout else [APP]
     install: list[Sequence[str]] = [*plan.install, ("path", *folders)]
-    project: list[Sequence[str]] = [
+    install += [("script", name, target) for name, target in sorted(plan.scripts.items())]
+    own: list[Sequence[str]] = [
         ("optional", *command) if plan.project_optional else command for command in plan.project
     ]
-    project += [("script", name, target) for name, target in sorted(plan.scripts.items())]
     last: list[Sequence[str]] = [("supply", *image.supply)] if image.supply else []
     if any(package.split("=")[0].endswith("-dev") for package in image.apt):
         last.append(("libraries",))
-    last.append(("sbom", image.service))
+    compiling: list[Sequence[str]] = [] if image.compiled else [("compile",)]
+    sbom = ("sbom", image.service)
+    if early:
+        install += [*last, *([] if own else [sbom])]
+        return _chain(install), _chain([*own, sbom]) if own else [], _chain(compiling)
     if plan.complete:
-        install += [*last, ("snapshot",)]
-    else:
-        project += last
-    return _chain(install), _chain([*project, ("finish",)])
+        return _chain([*install, *last, sbom, ("snapshot",)]), [], _chain([*own, ("delta",), *compiling])
+    return _chain(install), [], _chain([*own, *last, sbom, *compiling])
 
 
 def _chain(commands: Sequence[Sequence[str]]) -> list[str]:
-    words = [RUNTIME_TOOL]
+    words: list[str] = []
     for command in commands:
-        words += ["--then", *command] if len(words) > 1 else [*command]
+        words += ["--then", *command] if words else [RUNTIME_TOOL, *command]
     return words
 
 
