@@ -167,6 +167,7 @@ class _Child:
         last = (told or lines or [f"git ended with {self.process.returncode}"])[-1]
         if told and told[-1].startswith("fatal: the remote end hung up") and len(told) > 1:
             last = told[-2]
+        last = last.removeprefix("fatal: ").removeprefix("error: ")
         raise GitFailed(remote.redact(last) if remote else " ".join(last.split())[:300])
 
     def stop(self) -> None:

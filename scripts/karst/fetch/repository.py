@@ -43,6 +43,15 @@ def obtain(slug: Slug, locked: Locked | None, budget: Budget) -> Found:
 
     Raises KarstError, one sentence that begins with the slug.
     """
+    try:
+        return _obtain(slug, locked, budget)
+    except KarstError as err:
+        if not err.message.startswith(f"{slug.kind}:{slug.path}"):
+            err.message = f"{slug}: {err.message}"
+        raise
+
+
+def _obtain(slug: Slug, locked: Locked | None, budget: Budget) -> Found:
     remote = hosts.remote(slug)
     ref, revision = (locked.ref, locked.revision) if locked else refs.resolve(remote, budget)
     wanted = locked.tree if locked else None
@@ -52,7 +61,7 @@ def obtain(slug: Slug, locked: Locked | None, budget: Budget) -> Found:
             checkout = store.find(remote.key, revision, wanted) or _download(remote, ref, revision, wanted, budget)
     if wanted is not None and checkout.tree != wanted:
         raise KarstError(
-            f"{slug}: commit {revision[:12]} does not hold what the lock file recorded for it",
+            f"commit {revision[:12]} does not hold what the lock file recorded for it",
             hint="find out why before you accept it with `iac update`",
             code="tree_changed",
         )
@@ -61,17 +70,14 @@ def obtain(slug: Slug, locked: Locked | None, budget: Budget) -> Found:
 
 def _download(remote: Remote, ref: str, revision: str, wanted: str | None, budget: Budget) -> Checkout:
     """Tarball, else clone; the clone also when the tarball lacks submodules or is not what the lock says."""
-    name = f"{remote.slug}"
     with store.workplace() as work:
         why = ""
         checkout = None
         try:
             checkout = _tarball(remote, revision, work, budget)
-        except web.Unreachable as err:
-            raise KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code) from None
         except KarstError as err:
-            if err.code in _FINAL:
-                raise KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code) from None
+            if err.code in _FINAL or isinstance(err, web.Unreachable):
+                raise
             why = err.message
         incomplete = checkout is not None and parts.has_submodules(checkout.root)
         if checkout is None or incomplete or (wanted is not None and checkout.tree != wanted):
@@ -91,17 +97,16 @@ def _download(remote: Remote, ref: str, revision: str, wanted: str | None, budge
 
 def _both(remote: Remote, revision: str, tarball: str, cloning: KarstError) -> KarstError:
     """The sentence for a commit that came neither as a tarball nor by a clone."""
-    name = str(remote.slug)
     if cloning.code in _FINAL or cloning.code in ("network", "tls", "repo_not_found"):
-        return KarstError(f"{name}: {cloning.message}", hint=cloning.hint, code=cloning.code)
+        return cloning
     if cloning.code == "no_commit":
         return KarstError(
-            f"{name}: there is no commit {revision[:12]} at {remote.web_url}",
+            f"there is no commit {revision[:12]} at {remote.web_url}",
             hint="it may have been removed by a force-push: name another ref, or run `iac update`",
             code="ref_not_found",
         )
     return KarstError(
-        f"{name}: neither the tarball ({tarball}) nor the clone ({cloning.message}) of {revision[:12]} could be had",
+        f"neither the tarball ({tarball}) nor the clone ({cloning.message}) of {revision[:12]} could be had",
         hint=cloning.hint or f"try again later, or check that {remote.base} is the right host",
         code="both_refused",
     )

@@ -82,6 +82,7 @@ def _patiently(session: requests.Session, url: str, auth: str, accept: str, budg
                 url, headers=headers, auth=_Header(auth), timeout=timeout, stream=True, allow_redirects=False
             )
         except (requests.RequestException, ValueError) as err:
+            budget.left()  # out of time is a sentence of its own
             if attempt == _TRIES or not isinstance(err, requests.ConnectionError) or _is_final(err):
                 raise unreachable(url, err) from None
         else:
