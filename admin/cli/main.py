@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +96,7 @@ def apply(stack: str | None, /, events: bool, **settings: Any) -> int:
     """Apply exactly the saved plan; without one, plan first."""
     from admin.cli import runs
 
-    return runs.apply(_resolve(stack, **settings), as_events=events)
+    return runs.apply(_resolve(stack, **settings), as_events=events, named=settings["list_file"] is not None)
 
 
 @cli.command()
@@ -170,13 +171,19 @@ def update(stack: str | None, list_file: str | None, service: str | None) -> int
 
 def load_dotenv() -> None:
     """Read `.env` of the working folder or the checkout; what the environment already has wins."""
-    from dotenv import find_dotenv, load_dotenv
+    from dotenv import dotenv_values, find_dotenv
 
     from karst.stack import ROOT
 
     path = find_dotenv(usecwd=True) or str(ROOT / ".env")
     with contextlib.suppress(OSError):
-        load_dotenv(path, override=False)
+        for name, value in dotenv_values(path).items():
+            if value and name not in _TOOLCHAIN:
+                os.environ.setdefault(name, value)
+
+
+# Read by `make bootstrap`, before anything could read `.env`: the two must not go by different values.
+_TOOLCHAIN = frozenset({"KARST_CACHE", "KARST_VENV", "KARST_PYTHON", "KARST_TERRAFORM", "KARST_BUILD_CA"})
 
 
 def _resolve(stack: str | None, **settings: Any) -> Stack:
@@ -189,9 +196,7 @@ def run(arguments: list[str] | None = None) -> int:
         code = cli.main(args=arguments, prog_name="iac", standalone_mode=False)
         return int(code or 0)
     except KarstError as err:
-        # What an event stream has already told is not told again.
-        if not getattr(err, "told", False):
-            click.echo(f"iac: {err}", err=True)
+        click.echo(f"iac: {err}", err=True)
         return int(err.exit_code)
     except click.UsageError as err:
         click.echo(f"iac: {err.format_message()}", err=True)

@@ -86,7 +86,7 @@ def _line(event: Event) -> str | None:
         return _service_line(event)
     if kind == "log":
         return f"   {event['line']}"
-    if kind == "diagnostic":
+    if kind == "diagnostic" and event["severity"] != "error":  # errors come last, from whoever raises them
         hint = f"\n  hint: {event['hint']}" if event.get("hint") else ""
         return f"{event['severity']}: {event['message']}{hint}"
     if kind == "plan":
@@ -100,6 +100,8 @@ def _service_line(event: Event) -> str | None:
         return (
             f"   {name}: building {event['step']}" if "image" in event["step"] and event["action"] == "create" else None
         )
+    if event["action"] == "delete" and "image" in event["step"]:
+        return None  # it leaves the state; the image itself stays for a rollback
     did = {"create": "ready", "delete": "removed", "update": "changed"}.get(event["action"], event["action"])
     if event["state"] == "failed":
         did = "failed"

@@ -29,9 +29,9 @@ def deploy(stack: Stack, *, as_events: bool) -> int:
     return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply())
 
 
-def apply(stack: Stack, *, as_events: bool) -> int:
-    """Apply the saved plan and probe; plan first when none is saved."""
-    return _run(stack, "apply", as_events, lambda run: run.apply_saved())
+def apply(stack: Stack, *, as_events: bool, named: bool) -> int:
+    """Apply the saved plan and probe; plan first when none is saved. ``named``: the caller named the list."""
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named))
 
 
 def plan(stack: Stack, *, as_json: bool, detailed: bool) -> int:
@@ -63,14 +63,17 @@ class Run:
         self.answers: list[dict[str, Any]] = []
 
     def plan_and_apply(self) -> int:
-        self.plan()
+        services = self.plan()
+        if all(entry["action"] == "none" for entry in services.values()):
+            self._drop_plan()
+            return self._verdict(self._probe())
         return self._apply()
 
-    def apply_saved(self) -> int:
+    def apply_saved(self, *, named: bool) -> int:
         if not self.stack.plan_file.exists():
             return self.plan_and_apply()
         saved = json.loads(self._plan_notes.read_text())
-        if saved.get("list_file") != str(self.stack.list_file):
+        if named and saved.get("list_file") != str(self.stack.list_file):
             raise UsageError(
                 f"the saved plan is for {saved.get('list_file')}, not for {self.stack.list_file}",
                 hint="plan again with `make plan SLUGS=…` (or `iac plan --file …`), or use `iac deploy`",
@@ -127,12 +130,15 @@ class Run:
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
         answers = self._probe()
-        unhealthy = [answer.service for answer in answers if not answer.healthy]
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
             if gates and len(gates) == len(outcome.errors):
-                raise _told(UnhealthyError(gates[0], code="unhealthy"))
+                raise _told(UnhealthyError("\n".join(gates), code="unhealthy"))
             self._failed(outcome, "the apply failed")
+        return self._verdict(answers)
+
+    def _verdict(self, answers: list[Health]) -> int:
+        unhealthy = [answer.service for answer in answers if not answer.healthy]
         if unhealthy:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         return int(Exit.OK)
@@ -151,7 +157,7 @@ class Run:
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:
             raise KarstError(message, code="interrupted", exit_code=Exit.INTERRUPTED)
-        error = KarstError(outcome.errors[0] if outcome.errors else message, code="terraform_failed")
+        error = KarstError("\n".join(outcome.errors) or message, code="terraform_failed")
         raise _told(error) if outcome.errors else error
 
     def _drop_plan(self) -> None:

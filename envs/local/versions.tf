@@ -1,8 +1,11 @@
 terraform {
   required_version = ">= 1.5"
 
-  # The path is given at init (`-backend-config=path=…`) for stacks other than the default one; see docs/stacks.md.
-  backend "local" {}
+  # Stacks other than the default one give another path at init (docs/stacks.md). Not Terraform's own default name: a file
+  # of that name would make every init with another path ask whether to copy it.
+  backend "local" {
+    path = "karst.tfstate"
+  }
 
   required_providers {
     docker = {

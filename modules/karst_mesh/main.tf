@@ -78,6 +78,7 @@ resource "docker_container" "edge" {
   env = ["ENVOY_CONFIG=${templatefile("${path.module}/templates/edge.yaml.tmpl", {
     stack        = var.stack
     trust_domain = var.trust_domain
+    network      = var.network_name
   })}"]
   destroy_grace_seconds = 10
   memory                = 256

@@ -120,9 +120,7 @@ def resolve(
         home=home,
         data_dir=envs / ".terraform" if default and "KARST_STATE_DIR" not in os.environ else home / "terraform",
         state_file=(
-            envs / "terraform.tfstate"
-            if default and "KARST_STATE_DIR" not in os.environ
-            else home / "terraform.tfstate"
+            envs / "karst.tfstate" if default and "KARST_STATE_DIR" not in os.environ else home / "terraform.tfstate"
         ),
     )
 

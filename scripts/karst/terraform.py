@@ -158,7 +158,7 @@ class Terraform:
             self._diagnostic(message.get("diagnostic", {}), outcome)
         elif kind in _HOOKS:
             found = _INSTANCE.search(hook.get("resource", {}).get("addr", ""))
-            if found:
+            if found and hook.get("action") != "read":
                 self.events.emit(
                     "service",
                     service=found["key"] or "",
@@ -167,7 +167,7 @@ class Terraform:
                     state=_HOOKS[kind],
                     seconds=hook.get("elapsed_seconds", 0),
                 )
-        elif kind == "provision_progress" and hook.get("output"):
+        elif kind == "provision_progress" and _said(hook.get("output", "")):
             self.events.emit("log", line=hook["output"].rstrip())
 
     def _diagnostic(self, diagnostic: dict[str, Any], outcome: Outcome) -> None:
@@ -177,10 +177,17 @@ class Terraform:
         text, _, hint = (words or ": ".join(part for part in (summary, detail) if part)).strip().partition("\n  hint: ")
         severity = diagnostic.get("severity", "error")
         if severity == "error":
-            if text in outcome.errors:  # one broken program is reported by every resource that waits for it
+            if any(
+                told.startswith(text) for told in outcome.errors
+            ):  # one broken program is reported by every resource that waits for it
                 return
-            outcome.errors.append(text)
+            outcome.errors.append(f"{text}\n  hint: {hint}" if hint else text)
         self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
+
+
+def _said(output: str) -> bool:
+    """Whether a provisioner said something of its own: Terraform's note that it starts one is no news."""
+    return bool(output.strip()) and not output.startswith("local-exec: Executing")
 
 
 def step(resource_type: str, name: str, key: str | None) -> str:

@@ -29,11 +29,11 @@ def _sentence(kit: Kit, code: int, *words: str, verb: str = "deploy") -> None:
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ([{"slug": "gh:a/b", "prot": 80}], ["prot", "did you mean `port`"]),
-        (["gh:a/b", "gl:c/b"], ["`b`"]),
-        (["github:a/b"], ["gh:a/b"]),
-        (["gh:a/b#$(touch x)"], ["gh:a/b#$(touch x)"]),
-        (["gh:-a/b"], ["gh:-a/b"]),
+        ([{"slug": "gh:acme/beta", "prot": 80}], ["prot", "did you mean `port`"]),
+        (["gh:acme/beta", "gl:other/beta"], ["`beta`"]),
+        (["github:acme/beta"], ["gh:acme/beta"]),
+        (["gh:acme/beta#$(touch x)"], ["gh:acme/beta#$(touch x)"]),
+        (["gh:-acme/beta"], ["gh:-acme/beta"]),
     ],
 )
 @pytest.mark.docker
@@ -46,7 +46,7 @@ def test_a_wrong_entry_is_a_usage_error(kit: Kit, entries: list[object], words: 
 @pytest.mark.docker
 def test_a_list_that_is_a_mapping_is_a_usage_error(kit: Kit) -> None:
     """`services: …` at the top is a mapping, and the sentence says that a list is wanted."""
-    kit.list_file.write_text("services:\n  - gh:a/b\n")
+    kit.list_file.write_text("services:\n  - gh:acme/beta\n")
     _sentence(kit, 2, "list")
 
 
@@ -59,14 +59,14 @@ def test_a_list_that_is_not_there_is_a_usage_error(kit: Kit) -> None:
 @pytest.mark.docker
 def test_a_port_that_somebody_else_holds_is_named_before_anything_starts(kit: Kit) -> None:
     """The edge's port is taken by a plain listener."""
-    kit.write_list(["gh:a/b"])
+    kit.write_list(["gh:acme/beta"])
     with socket.create_server(("127.0.0.1", kit.ports["edge"])):
         _sentence(kit, 1, str(kit.ports["edge"]), "taken")
 
 
 def test_no_engine_is_one_sentence(kit: Kit) -> None:
     """DOCKER_HOST names a socket that nobody listens on."""
-    kit.write_list(["gh:a/b"])
+    kit.write_list(["gh:acme/beta"])
     kit.env["DOCKER_HOST"] = f"unix://{kit.home}/nobody.sock"
     done = kit.iac("deploy", "--file", str(kit.list_file), check=1)
     assert "no Docker engine" in done.stderr

@@ -22,7 +22,7 @@ def test_the_default_stack_shares_its_state_with_a_plain_terraform(monkeypatch: 
     """`terraform apply` in envs/local and `make apply` work on the same state."""
     monkeypatch.delenv("KARST_STATE_DIR")
     stack = resolve()
-    assert stack.state_file == ROOT / "envs" / "local" / "terraform.tfstate"
+    assert stack.state_file == ROOT / "envs" / "local" / "karst.tfstate"
     assert stack.secrets_dir == ROOT / "secrets"
     assert stack.network == "iacnet"
     assert stack.ports["edge"] == 15000
