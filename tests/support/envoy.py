@@ -40,6 +40,11 @@ def sidecar_variables(service: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def edge_variables(**changes: Any) -> dict[str, Any]:
+    """Every variable of edge.yaml.tmpl, with the module's defaults."""
+    return {"stack": "karst", "trust_domain": "karst.local", "network": "iacnet", **changes}
+
+
 def render(cases: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> dict[str, str]:
     """Render all templates by one run of the real Terraform: {name: (template, variables)} → {name: text}."""
     with tempfile.TemporaryDirectory() as folder:

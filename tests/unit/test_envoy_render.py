@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support import envoy
-from tests.support.envoy import EDGE, SIDECAR, sidecar_variables
+from tests.support.envoy import EDGE, SIDECAR, edge_variables, sidecar_variables
 
 # YAML reads these as booleans, null or numbers unless they are quoted.
 HOSTILE = ["no", "on", "off", "yes", "null", "true", "nan", "a" + "-" * 38 + "b"]
@@ -22,8 +22,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "exposed to nobody else": (SIDECAR, sidecar_variables("web", callers=[], expose=True)),
     "health": (SIDECAR, sidecar_variables("web", health='/he"al: th?x=#1')),
     "hostile stack": (SIDECAR, sidecar_variables("web", stack='"] }\nadmin: {', trust_domain="a.b-c.d")),
-    "edge": (EDGE, {"stack": "karst", "trust_domain": "karst.local"}),
-    "edge of a hostile stack": (EDGE, {"stack": 'no: "x', "trust_domain": "a.b"}),
+    "edge": (EDGE, edge_variables()),
+    "edge of a hostile stack": (EDGE, edge_variables(stack='no: "x', trust_domain="a.b", network="no")),
 }
 
 
@@ -60,7 +60,7 @@ def test_the_real_envoy_takes_every_configuration(rendered: dict[str, str]) -> N
 
 @pytest.mark.docker
 def test_the_check_by_the_real_envoy_can_fail() -> None:
-    assert "no such field" in envoy.validate({"wrong": "nonsense: 1"})["wrong"]
+    assert "has unknown fields" in envoy.validate({"wrong": "nonsense: 1"})["wrong"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -143,7 +143,9 @@ def test_the_app_is_probed_by_http_where_a_path_was_given_and_by_connecting_else
 
 def test_the_edge_listens_to_its_host_only(parsed: dict[str, Any]) -> None:
     """Each of its doors asks for the gateway's or the loopback address before anything else."""
-    for one in parsed["edge"]["static_resources"]["listeners"]:
+    doors = [one for one in parsed["edge"]["static_resources"]["listeners"] if "address" in one]
+    assert {one["address"]["socket_address"]["port_value"] for one in doors} == {15000, 9901, 8088}
+    for one in doors:
         first = one["filter_chains"][0]["filters"][0]
         assert first["name"] == "envoy.filters.network.rbac", one["name"]
         [policy] = first["typed_config"]["rules"]["policies"].values()

@@ -1,0 +1,35 @@
+"""Stand-in for an app: says what it was asked. PORT and BIND say where; /slow?2 takes two seconds."""
+
+import http.server
+import json
+import os
+import socket
+import time
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path.startswith("/slow?"):
+            time.sleep(float(self.path.split("?")[1]))
+        length = int(self.headers.get("Content-Length") or 0)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        said = {"me": os.environ["ME"], "path": self.path, "headers": headers, "body": self.rfile.read(length).decode()}
+        body = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in os.environ["BIND"] else socket.AF_INET
+
+
+Server((os.environ["BIND"], int(os.environ["PORT"])), Echo).serve_forever()
