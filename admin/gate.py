@@ -59,10 +59,10 @@ def _gate() -> None:
         return
     g.principal = _identify(ctx)
     _check_url()
-    if request.method not in _SAFE:
-        _check_write()
     if request.endpoint is None:
         return  # no such route or method: only callers we know learn that
+    if request.method not in _SAFE:
+        _check_write()
     role = getattr(current_app.view_functions[request.endpoint], "karst_role", None)
     if role is None:
         raise Problem(403, "closed", "this route is open to nobody")

@@ -18,7 +18,7 @@ from admin.context import context
 from admin.gate import caller, needs
 from admin.problems import Problem
 from admin.runs.manager import Request
-from admin.runs.record import Run
+from admin.runs.record import Run, is_id
 
 blueprint = Blueprint("deploys", __name__)
 
@@ -56,6 +56,8 @@ def index() -> Response:
     query.known(["limit", "before"])
     limit = query.number("limit", 50, least=1, most=200)
     before = request.args.get("before", "~")
+    if before != "~" and not is_id(before):
+        raise Problem(400, "bad_parameter", "`before` is the id of a run", hint="take it from `next` of the last page")
     found = [run for run in context().runs.all() if run.id < before]
     page = found[:limit]
     return jsonify({"deploys": [run.public() for run in page], "next": page[-1].id if len(found) > limit else None})
@@ -89,8 +91,7 @@ def events(run_id: str) -> Response:
 def cancel(run_id: str) -> tuple[Response, int]:
     """Interrupt a run, once. Deployers may cancel their own, admins everybody's."""
     query.known([])
-    if request.get_data():
-        entries.only(entries.decode(request.get_data()), [])
+    entries.only(entries.decode(request.get_data()), [])
     ctx, principal = context(), caller()
     run = ctx.runs.get(run_id)
     if run.by != principal.subject and principal.role < Role.ADMIN:

@@ -89,6 +89,8 @@ class FakeStack:
     def __init__(self) -> None:
         self.lines = [{"service": "web", "ts": f"2025-01-01T00:00:0{n}Z", "msg": f"line {n}"} for n in range(3)]
 
+    follow_seconds = 3600.0
+
     def list_services(self) -> list[dict[str, Any]]:
         return [{"service": "web", "status": "SERVING", "revision": "abc", "reason": ""}]
 
@@ -97,7 +99,8 @@ class FakeStack:
     ) -> Iterator[dict[str, str] | None]:
         self._check(service)
         yield from self.lines[-tail:] if tail else []
-        while follow and not stop():
+        until = time.monotonic() + self.follow_seconds
+        while follow and not stop() and time.monotonic() < until:
             time.sleep(0.02)
             yield None
 
@@ -185,6 +188,7 @@ class App:
             sent.setdefault("Authorization", f"Bearer {bearer}")
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if method == "POST":
+            raw = b"{}" if raw is None else raw
             sent.setdefault("Content-Type", "application/json")
         connection = self.connect(unix=unix)
         try:
