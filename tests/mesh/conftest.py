@@ -43,7 +43,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Two services whose certificates, authority and pods the tests replace."""
     made = Mesh(tmp_path_factory.mktemp("changing"))
     try:
-        made.up([Pod("web"), Pod("api", environment={"KARST_DRAIN_LIMIT": "8"})])
+        made.up([Pod("web"), Pod("api", bind="::", port=5000, environment={"KARST_DRAIN_LIMIT": "8"})])
         made.hand_out("web", "api")
         yield made
     finally:
