@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from karst.deps.pep508 import both, environments, holds, normal, satisfies, without_extra
+from packaging.version import Version
+
+from karst.deps.pep508 import both, environments, holds, normal, satisfies, valid_version, without_extra
 
 Paths = frozenset[frozenset[str]]
 ALWAYS: Paths = frozenset({frozenset()})
 # More ways than this to reach one package: it is installed without a condition, on Linux that has always been right.
 MAX_PATHS = 12
+PYPI = "https://pypi.org/simple"
 
 
 @dataclass(frozen=True)
@@ -62,34 +65,76 @@ def walk(roots: Iterable[Edge], packages: Iterable[Locked], python: str) -> list
     Conditions that Linux and the image's Python decide are decided here; the rest (the processor, the patch level)
     stays as a marker.
     """
-    by_name: dict[str, list[Locked]] = {}
-    for package in packages:
-        by_name.setdefault(normal(package.name), []).append(package)
-    where = environments(python)
-    reached: dict[tuple[str, str], Paths] = {}
-    extras: dict[str, frozenset[str]] = {}
-    found: dict[tuple[str, str], Locked] = {}
-    queue: deque[tuple[Edge, Paths]] = deque((edge, ALWAYS) for edge in roots)
-    while queue:
-        edge, paths = queue.popleft()
-        verdict = holds(edge.marker, where)
-        if verdict is False:
-            continue
-        if verdict is None:
-            atom = without_extra(edge.marker)
-            paths = frozenset(path | {atom} for path in paths) if atom else paths
-        name = normal(edge.name)
-        wanted = extras.get(name, frozenset()) | edge.extras
-        grown = wanted != extras.get(name)
-        extras[name] = wanted
-        for package in choose(by_name.get(name, []), edge.constraint):
-            key = (name, package.version + package.url)
-            merged = absorb(reached.get(key, frozenset()) | paths)
-            if merged == reached.get(key) and not grown:
+    walked = _Walk(packages, python)
+    walked.follow((edge, ALWAYS) for edge in roots)
+    pins = [Pin(walked.found[key], condition(walked.reached[key])) for key in sorted(walked.found)]
+    newest = {
+        normal(pin.package.name): pin for pin in sorted(pins, key=lambda pin: _sortable(pin.package)) if not pin.marker
+    }
+    return [pin for pin in pins if pin.marker or newest[normal(pin.package.name)] is pin]
+
+
+class _Walk:
+    """The state of a walk: what was reached, how, and with which extras."""
+
+    def __init__(self, packages: Iterable[Locked], python: str) -> None:
+        self.by_name: dict[str, list[Locked]] = {}
+        for package in packages:
+            self.by_name.setdefault(normal(package.name), []).append(package)
+        self.where = environments(python)
+        self.reached: dict[tuple[str, str], Paths] = {}
+        self.found: dict[tuple[str, str], Locked] = {}
+        self.extras: dict[str, frozenset[str]] = {}
+        self.queue: deque[tuple[Edge, Paths]] = deque()
+
+    def follow(self, edges: Iterable[tuple[Edge, Paths]]) -> None:
+        """Follow edges to the end. An edge that fits several locked versions waits until others have said which."""
+        self.queue.extend(edges)
+        waiting: list[tuple[Edge, Paths]] = []
+        while self.queue or waiting:
+            if not self.queue:
+                waiting.sort(key=lambda item: not item[0].marker)
+                self._decide(*waiting.pop(0))
                 continue
-            reached[key], found[key] = merged, package
-            queue.extend((child, merged) for child in package.edges(wanted))
-    return [Pin(found[key], condition(reached[key])) for key in sorted(found)]
+            edge, paths = self.queue.popleft()
+            verdict = holds(edge.marker, self.where)
+            if verdict is False:
+                continue
+            atom = without_extra(edge.marker) if verdict is None else ""
+            paths = frozenset(path | {atom} for path in paths) if atom else paths
+            candidates = choose(self.by_name.get(normal(edge.name), []), edge.constraint)
+            if len(candidates) > 1:
+                waiting.append((edge, paths))
+            elif candidates:
+                self._reach(edge, candidates[0], paths)
+
+    def _decide(self, edge: Edge, paths: Paths) -> None:
+        """An edge of its own condition has a version of its own, the newest that fits; others take what is there."""
+        candidates = choose(self.by_name[normal(edge.name)], edge.constraint)
+        there = [package for package in candidates if _key(package) in self.reached and not edge.marker]
+        if len(there) > 1:
+            for package in there:
+                self._reach(edge, package, self.reached[_key(package)])
+        else:
+            self._reach(edge, there[0] if there else max(candidates, key=_sortable), paths)
+
+    def _reach(self, edge: Edge, package: Locked, paths: Paths) -> None:
+        name, key = normal(edge.name), _key(package)
+        wanted = self.extras.get(name, frozenset()) | edge.extras
+        grown = wanted != self.extras.get(name)
+        self.extras[name] = wanted
+        merged = absorb(self.reached.get(key, frozenset()) | paths)
+        if merged != self.reached.get(key) or grown:
+            self.reached[key], self.found[key] = merged, package
+            self.queue.extend((child, merged) for child in package.edges(wanted))
+
+
+def _key(package: Locked) -> tuple[str, str]:
+    return normal(package.name), package.version + package.url
+
+
+def _sortable(package: Locked) -> Version:
+    return Version(valid_version(package.version) or "0")
 
 
 def choose(candidates: list[Locked], constraint: str) -> list[Locked]:
@@ -127,5 +172,5 @@ def requirements(pins: Iterable[Pin]) -> str:
 
 
 def indexes(pins: Iterable[Pin]) -> list[str]:
-    """Indexes besides the default one that the pins name, sorted."""
-    return sorted({pin.package.index for pin in pins if pin.package.index})
+    """Indexes besides PyPI that the pins name, sorted."""
+    return sorted({pin.package.index for pin in pins if pin.package.index and pin.package.index.rstrip("/") != PYPI})

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from karst.deps.lockfile import Locked, Pin
+from karst.deps.lockfile import PYPI, Locked, Pin
 from karst.deps.pep508 import both, environments, holds
 from karst.deps.poetry import git_url
 
 Table = Mapping[str, Any]
-PYPI = "https://pypi.org/simple"
 # Pipenv lets every marker variable be a key of its own: {version = "*", sys_platform = "== 'win32'"}.
 MARKER_KEYS = (
     "os_name",
@@ -40,7 +39,7 @@ def lock_pins(lock: Table, python: str) -> list[Pin]:
             hashes=tuple(map(str, entry.get("hashes", []))),
             url=_url(entry),
             local=str(entry.get("path", "")),
-            index="" if index.rstrip("/") == PYPI else index,
+            index=index,
         )
         pins.append(Pin(package, "" if verdict else marker))
     return pins
