@@ -33,12 +33,14 @@ class Locked:
         ref: full name of the ref (``refs/tags/v1``), or the commit itself.
         revision: commit id.
         tree: hash of the checkout's whole tree.
+        partial: True when a submodule or LFS content could not be had then; a whole tree is accepted instead.
     """
 
     slug: str
     ref: str
     revision: str
     tree: str
+    partial: bool = False
 
 
 def lock_path(list_path: Path) -> Path:
@@ -72,7 +74,7 @@ def _entry(path: Path, name: str, value: object) -> Locked:
         raise _bad(path, f"`{name}` in {path.name} lacks slug, ref, revision or tree")
     if not is_full_sha(revision) or not _TREE.fullmatch(tree):
         raise _bad(path, f"`{name}` in {path.name} has a revision or tree that is no whole hash")
-    return Locked(slug, ref, revision, tree)
+    return Locked(slug, ref, revision, tree, texts.get("partial") is True)
 
 
 def _bad(path: Path, message: str) -> UsageError:
@@ -90,6 +92,8 @@ def render(entries: Mapping[str, Locked]) -> str:
         lines.append(f"  {json.dumps(name)}:\n")
         for key in ("slug", "ref", "revision", "tree"):
             lines.append(f"    {key}: {json.dumps(getattr(entry, key))}\n")
+        if entry.partial:
+            lines.append("    partial: true\n")
     return "".join(lines)
 
 

@@ -147,9 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         _, kind, rest = ([*split.path.split("/", 2), "", ""])[:3]
         match = _ARCHIVES.get(kind, re.compile("$.")).fullmatch(f"/{rest}")
+        batch = re.fullmatch(r"(.+?)(?:\.git)?/info/lfs/objects/batch", rest)
         smart = re.fullmatch(r"(.+?)(?:\.git)?(/info/refs|/git-upload-pack)", rest)
         if match:
             self._archive(kind, match["repo"], match["sha"], split.query)
+        elif kind == "_lfs":
+            self._lfs_object(rest)
+        elif batch and kind in KINDS:
+            self._lfs_batch(kind, batch[1])
         elif smart and kind in KINDS:
             self._backend(kind, smart[1], smart[2], split.query)
         else:
@@ -264,6 +269,33 @@ class _Handler(BaseHTTPRequestHandler):
         status = int(headers.pop("Status", "200").split()[0])
         content_type = headers.pop("Content-Type", "text/plain")
         self._send(status, content, content_type, headers)
+
+    def _lfs_batch(self, kind: str, repo: str) -> None:
+        """Git LFS's batch API: each object's address is on the other origin and wants a header of its own."""
+        asked = json.loads(self._body())
+        options = self._options(kind, repo)
+        if options is None or not self._opens(options):
+            self._send(401, b"{}", headers={"LFS-Authenticate": 'Basic realm="git"'})
+            return
+        objects = []
+        for item in asked["objects"]:
+            ticket = secrets.token_hex(8)
+            self.host.tickets[ticket] = f"{kind}/{repo}/{item['oid']}"
+            entry = {"oid": item["oid"], "size": item["size"]}
+            if (self.host.root / "lfs" / kind / repo / item["oid"]).exists():
+                href = f"{self.host.archive_url}/_lfs/{kind}/{repo}/{item['oid']}"
+                entry["actions"] = {"download": {"href": href, "header": {"X-Ticket": ticket}}}
+            else:
+                entry["error"] = {"code": 404, "message": "absent"}
+            objects.append(entry)
+        body = json.dumps({"transfer": "basic", "objects": objects}).encode()
+        self._send(200, body, "application/vnd.git-lfs+json")
+
+    def _lfs_object(self, name: str) -> None:
+        if self.host.tickets.get(self.headers.get("X-Ticket", "")) == name:
+            self._send(200, (self.host.root / "lfs" / name).read_bytes(), "application/octet-stream")
+        else:
+            self._send(403, b"no ticket")
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

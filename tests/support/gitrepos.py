@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -111,6 +112,14 @@ class Repositories:
         """Tag a commit."""
         dates = {"GIT_COMMITTER_DATE": f"{EPOCH} +0000"}
         git(self.bare(slug), "tag", *(("-a", "-m", name) if annotated else ()), name, sha, env=dates)
+
+    def lfs(self, slug: str, data: bytes, *, stored: bytes | None = None) -> str:
+        """Keep ``data`` (or ``stored`` in its place) for Git LFS, and return the pointer file for it."""
+        oid = hashlib.sha256(data).hexdigest()
+        folder = self.root / "lfs" / slug.replace(":", "/")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / oid).write_bytes(data if stored is None else stored)
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n"
 
     def pack(self, slug: str, ref: str, *, top: str) -> bytes:
         """The gzipped archive of a commit, as a host makes it."""

@@ -42,6 +42,7 @@ class Fetched:
         repository_url: the repository's page, or "".
         commit_time: of the commit, RFC 3339, or "".
         missing: what the repository has and the source lacks, one sentence each.
+        partial: True when that may be had another time.
     """
 
     service: Service
@@ -53,6 +54,7 @@ class Fetched:
     repository_url: str
     commit_time: str = ""
     missing: tuple[str, ...] = ()
+    partial: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the service's keys and these."""
@@ -133,7 +135,7 @@ def fetch_all(
     fetched = {name: result for name, result in results.items() if isinstance(result, Fetched)}
     if lock_file:
         new = {
-            name: Locked(one.service.slug, one.ref, one.revision, one.whole_tree)
+            name: Locked(one.service.slug, one.ref, one.revision, one.whole_tree, one.partial)
             for name, one in fetched.items()
             if not one.service.parsed.is_local
         }
@@ -220,7 +222,18 @@ def _narrowed(service: Service, found: _Found | KarstError) -> Fetched | KarstEr
         except KarstError as err:
             return err
     when = datetime.fromtimestamp(checkout.commit_time, UTC).isoformat() if checkout.commit_time else ""
-    return Fetched(service, found.ref, found.revision, source, tree, checkout.tree, found.url, when, checkout.missing)
+    return Fetched(
+        service,
+        found.ref,
+        found.revision,
+        source,
+        tree,
+        checkout.tree,
+        found.url,
+        when,
+        checkout.missing,
+        checkout.partial,
+    )
 
 
 def _narrow(root: Path, path: str, slug: str) -> Path:

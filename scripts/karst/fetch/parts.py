@@ -1,4 +1,4 @@
-"""What an archive of a repository leaves out: submodules, and the contents of Git LFS."""
+"""What an archive of a repository leaves out: its submodules."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from karst.errors import KarstError
 from karst.fetch import gitcli
 from karst.fetch.hosts import Remote
 
-_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
-_POINTER_MAX = 1024  # git-lfs's own bound for a pointer file
 MAX_SUBMODULES = 50
 
 
@@ -94,26 +92,3 @@ def links(root: Path) -> Iterator[str]:
             path = Path(folder, name)
             if path.is_symlink():
                 yield path.relative_to(root).as_posix()
-
-
-def lfs_pointers(root: Path) -> list[str]:
-    """Paths of the files that are Git LFS pointers instead of contents, sorted; only looked for when LFS is in use."""
-    if not any(_uses_lfs(path) for path in root.rglob(".gitattributes")):
-        return []
-    found = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = Path(folder, name)
-            info = path.lstat()
-            if not path.is_symlink() and len(_POINTER) < info.st_size <= _POINTER_MAX:
-                with path.open("rb") as handle:
-                    if handle.read(len(_POINTER)) == _POINTER:
-                        found.append(path.relative_to(root).as_posix())
-    return sorted(found)
-
-
-def _uses_lfs(path: Path) -> bool:
-    try:
-        return path.is_file() and not path.is_symlink() and b"filter=lfs" in path.read_bytes()[: 1 << 20]
-    except OSError:
-        return False

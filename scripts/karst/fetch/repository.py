@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from karst.errors import KarstError
-from karst.fetch import archive, clone, hosts, parts, refs, store, web
+from karst.fetch import archive, clone, hosts, lfs, parts, refs, store, web
 from karst.fetch.hosts import Remote
 from karst.fetch.limits import MIB, Budget
 from karst.fetch.store import Checkout
@@ -59,7 +59,13 @@ def _obtain(slug: Slug, locked: Locked | None, budget: Budget) -> Found:
     if checkout is None:
         with store.exclusive(remote.key, revision):
             checkout = store.find(remote.key, revision, wanted) or _download(remote, ref, revision, wanted, budget)
-    if wanted is not None and checkout.tree != wanted:
+    if wanted is not None and checkout.tree != wanted and not (locked and locked.partial):
+        if checkout.partial:
+            raise KarstError(
+                f"the lock file was made with what cannot be had now: {'; '.join(checkout.missing)}",
+                hint="try again later, or `iac update` to go on without it",
+                code="incomplete",
+            )
         raise KarstError(
             f"commit {revision[:12]} does not hold what the lock file recorded for it",
             hint="find out why before you accept it with `iac update`",
@@ -74,7 +80,7 @@ def _download(remote: Remote, ref: str, revision: str, wanted: str | None, budge
         why = ""
         checkout = None
         try:
-            checkout = _tarball(remote, revision, work, budget)
+            checkout = _with_lfs(remote, _tarball(remote, revision, work, budget), work, budget)
         except KarstError as err:
             if err.code in _FINAL or isinstance(err, web.Unreachable):
                 raise
@@ -82,17 +88,31 @@ def _download(remote: Remote, ref: str, revision: str, wanted: str | None, budge
         incomplete = checkout is not None and parts.has_submodules(checkout.root)
         if checkout is None or incomplete or (wanted is not None and checkout.tree != wanted):
             try:
-                checkout = _clone(remote, ref, revision, work, budget)
+                checkout = _with_lfs(remote, _clone(remote, ref, revision, work, budget), work, budget)
             except KarstError as err:
                 if checkout is None:
                     raise _both(remote, revision, why, err) from None
                 if incomplete:
-                    checkout = replace(checkout, missing=(f"its submodules ({err.message})",), partial=True)
-        pointers = parts.lfs_pointers(checkout.root)
-        if pointers:
-            lacking = f"the contents of {len(pointers)} Git LFS files ({pointers[0]}{', …' * (len(pointers) > 1)})"
-            checkout = replace(checkout, missing=(*checkout.missing, lacking))
+                    missing = (*checkout.missing, f"its submodules ({err.message})")
+                    checkout = replace(checkout, missing=missing, partial=True)
         return store.add(remote.key, revision, checkout.root, checkout)
+
+
+def _with_lfs(remote: Remote, checkout: Checkout, work: Path, budget: Budget) -> Checkout:
+    """The checkout with the contents that Git LFS holds elsewhere, or with a sentence on what is missing."""
+    pointers = lfs.pointers(checkout.root)
+    if not pointers:
+        return checkout
+    missing, partial = checkout.missing, checkout.partial
+    try:
+        lfs.fill(checkout.root, pointers, clone.find(remote, budget), work, budget)
+    except KarstError as err:
+        if err.code in _FINAL - {"too_large"}:
+            raise
+        left = lfs.pointers(checkout.root)
+        missing, partial = (*missing, lfs.sentence(left, err.message)), partial or err.code != "too_large"
+    filled = store.measured(checkout.root)
+    return replace(filled, commit_time=checkout.commit_time, via=checkout.via, missing=missing, partial=partial)
 
 
 def _both(remote: Remote, revision: str, tarball: str, cloning: KarstError) -> KarstError:

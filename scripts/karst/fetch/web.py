@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from karst.errors import KarstError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10
 _SILENCE_SECONDS = 30
 _TRIES = 3
+_MAX_JSON = 4 << 20
 _PASSING = {429, 500, 502, 503, 504}
 USER_AGENT = "git/2.40 (karstkit)"  # some hosts answer info/refs only to a name that begins with git/
 
@@ -32,30 +35,69 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 @contextmanager
-def get(url: str, auth: str, budget: Budget, *, accept: str = "*/*") -> Iterator[requests.Response]:
+def get(
+    url: str, auth: str, budget: Budget, *, accept: str = "*/*", headers: Mapping[str, str] | None = None
+) -> Iterator[requests.Response]:
     """A streamed GET, whatever its status; Unreachable (``network``, ``tls``) when no answer came.
 
-    ``auth`` goes to the first URL's origin only. A redirect from https to http is not followed.
+    ``auth`` and ``headers`` go to the first URL's origin only. A redirect from https to http is not followed.
     """
+    with _answer(_Call("GET", accept, headers or {}), url, auth, budget) as response:
+        yield response
+
+
+def post_json(url: str, auth: str, body: object, media: str, budget: Budget) -> Any:
+    """POST JSON and decode the JSON answer; KarstError (``http``) for a status other than 200 or no JSON."""
+    call = _Call("POST", media, {"Content-Type": media}, json.dumps(body).encode())
+    with _answer(call, url, auth, budget) as response:
+        if response.status_code != 200:
+            raise KarstError(f"HTTP {response.status_code}", code="http")
+        raw = bytearray()
+        for chunk in response.iter_content(1 << 16):
+            raw += chunk
+            if len(raw) > _MAX_JSON:
+                raise KarstError("the answer is longer than 4 MiB", code="http")
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            raise KarstError("the answer is not JSON", code="http") from None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A request without its address.
+
+    Attributes:
+        private: headers that go to the first origin only, like the token.
+    """
+
+    method: str
+    accept: str
+    private: Mapping[str, str]
+    body: bytes | None = None
+
+
+@contextmanager
+def _answer(call: _Call, url: str, auth: str, budget: Budget) -> Iterator[requests.Response]:
     import requests
 
     with requests.Session() as session:
-        response = _follow(session, url, auth, accept, budget)
+        response = _follow(session, call, url, auth, budget)
         try:
             yield response
-        except (requests.RequestException, OSError) as err:
-            if isinstance(err, OSError) and not isinstance(err, requests.RequestException):
-                raise
+        except requests.RequestException as err:
             raise unreachable(url, err) from None
         finally:
             response.close()
 
 
-def _follow(session: requests.Session, url: str, auth: str, accept: str, budget: Budget) -> requests.Response:
+def _follow(session: requests.Session, call: _Call, url: str, auth: str, budget: Budget) -> requests.Response:
     home = origin(url)
     for _ in range(6):
-        send = auth if auth and origin(url) == home else ""
-        response = _patiently(session, url, send, accept, budget)
+        private = dict(call.private) if origin(url) == home else {}
+        if auth and origin(url) == home:
+            private["Authorization"] = auth
+        response = _patiently(session, call, url, private, budget)
         target = response.headers.get("Location")
         if response.status_code not in (301, 302, 303, 307, 308) or not target:
             return response
@@ -69,17 +111,26 @@ def _follow(session: requests.Session, url: str, auth: str, accept: str, budget:
     raise Unreachable(f"{_host(url)} sends on in circles", code="network")
 
 
-def _patiently(session: requests.Session, url: str, auth: str, accept: str, budget: Budget) -> requests.Response:
-    """One GET, tried again after passing faults."""
+def _patiently(
+    session: requests.Session, call: _Call, url: str, private: Mapping[str, str], budget: Budget
+) -> requests.Response:
+    """One request, tried again after passing faults."""
     import requests
 
-    headers = {"User-Agent": USER_AGENT, "Accept": accept, "Accept-Encoding": "identity"}
+    headers = {"User-Agent": USER_AGENT, "Accept": call.accept, "Accept-Encoding": "identity"}
     for attempt in range(1, _TRIES + 1):
         timeout = (min(_CONNECT_SECONDS, budget.left()), min(_SILENCE_SECONDS, budget.left()))
         try:
             # auth= and not headers=: with neither, requests would look into ~/.netrc and send what it finds there.
-            response = session.get(
-                url, headers=headers, auth=_Header(auth), timeout=timeout, stream=True, allow_redirects=False
+            response = session.request(
+                call.method,
+                url,
+                headers=headers,
+                data=call.body,
+                auth=_Headers(private),
+                timeout=timeout,
+                stream=True,
+                allow_redirects=False,
             )
         except (requests.RequestException, ValueError) as err:
             budget.left()  # out of time is a sentence of its own
@@ -93,15 +144,14 @@ def _patiently(session: requests.Session, url: str, auth: str, accept: str, budg
     raise AssertionError("unreachable")
 
 
-class _Header:
-    """A requests ``auth`` object that sets one header, or none."""
+class _Headers:
+    """A requests ``auth`` object that sets headers, or none."""
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._value:
-            request.headers["Authorization"] = self._value
+        request.headers.update(self._values)
         return request
 
 

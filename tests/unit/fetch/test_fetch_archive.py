@@ -193,7 +193,15 @@ def test_the_hint_for_a_limit_names_its_variable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x1f", b"\x1f\x8b", b"<!doctype html>", b"PK\x03\x04", gzip.compress(b"", mtime=0), gzip.compress(b"x" * 900, mtime=0)],
+    [
+        b"",
+        b"\x1f",
+        b"\x1f\x8b",
+        b"<!doctype html>",
+        b"PK\x03\x04",
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"x" * 900, mtime=0),
+    ],
 )
 def test_what_is_no_archive_is_broken(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(Broken):

@@ -290,14 +290,6 @@ def test_a_submodule_never_reads_this_machines_files(githost: GitHost, tmp_path:
     assert not (tmp_path / "pwned").exists()
 
 
-def test_lfs_pointers_are_said_to_be_missing(githost: GitHost) -> None:
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12\n"
-    githost.create("gh:acme/app", {".gitattributes": "*.bin filter=lfs\n", "m.bin": pointer, "main.py": "1"})
-    (lacking,) = fetch("gh:acme/app")["app"].missing
-    assert "1 Git LFS file" in lacking
-    assert "m.bin" in lacking
-
-
 def test_a_subfolder_is_the_source_and_has_its_own_tree_hash(githost: GitHost) -> None:
     githost.create("gh:acme/mono", FILES)
     whole, part = fetch("gh:acme/mono", {"slug": "gh:acme/mono", "path": "services/api"}).values()
