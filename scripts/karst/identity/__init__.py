@@ -53,26 +53,37 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     }
 
 
+def renew(secrets_dir: Path) -> list[dict[str, str]]:
+    """Bring every identity that the folder knows up to date, and say what it has: for a timer, beside no deploy."""
+    from karst.identity.store import Store
+
+    store = Store(secrets_dir.expanduser().absolute())
+    if not (store.root / "mesh").is_dir():
+        raise UsageError(
+            f"{store.root} holds no identities to renew", hint="name the folder: --secrets-dir", code="no_identities"
+        )
+    with store.locked():
+        return [{"name": leaf.identity.name, **leaf.to_dict()} for leaf in store.ensure(store.known())]
+
+
 def main(argv: list[str]) -> int:
-    """By hand: ``scripts/identity [--secrets-dir DIR] [--network N] [--trust-domain D] NAME…`` prints JSON."""
+    """By hand: ``scripts/identity [--secrets-dir DIR] [--network N] [--trust-domain D] NAME…|--renew`` prints JSON."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="identity", description="Issue and renew the mesh's certificates.")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="a service, `ops/edge` or `ops/operator`")
-    parser.add_argument("--secrets-dir", default="secrets")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a service, `ops/edge` or `ops/operator`")
+    parser.add_argument("--renew", action="store_true", help="all that the folder knows, with the names they have")
+    parser.add_argument("--secrets-dir", default="secrets", type=Path)
     parser.add_argument("--network", default=NETWORK)
     parser.add_argument("--trust-domain", default=TRUST_DOMAIN)
     args = parser.parse_args(argv)
-    result: dict[str, Any] = dict(
-        handle(
-            {
-                "secrets_dir": args.secrets_dir,
-                "services": json.dumps(args.names),
-                "network": args.network,
-                "trust_domain": args.trust_domain,
-            }
-        )
-    )
-    result["services"] = json.loads(result["services"])
-    print(json.dumps(result, indent=2, sort_keys=True))
+    if args.renew == bool(args.names):
+        parser.error("give names, or --renew for all that are there")
+    if args.renew:
+        answer: Any = renew(args.secrets_dir)
+    else:
+        query = {"secrets_dir": str(args.secrets_dir), "network": args.network, "trust_domain": args.trust_domain}
+        answer = dict(handle({**query, "services": json.dumps(args.names)}))
+        answer["services"] = json.loads(answer["services"])
+    print(json.dumps(answer, indent=2, sort_keys=True))
     return 0

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from karst.errors import UsageError
 from karst.identity.authority import BACKDATE, Authority, pem_key
 from karst.identity.names import Identity
 
@@ -77,6 +78,18 @@ def read(identity: Identity, svid: bytes) -> Leaf | None:
     except ValueError:
         return None
     return Leaf(identity, certificate, svid[:begin], svid[begin:])
+
+
+def named(name: str, svid: bytes) -> Identity | None:
+    """Read back from a `svid.pem` as whom ``name`` was certified; None when it is not one of ours."""
+    try:
+        dns, uris = _alt_names(x509.load_pem_x509_certificate(svid))
+        trust_domain = uris[0].removeprefix("spiffe://").partition("/")[0]
+        network = next((one.removeprefix(f"{name}.") for one in dns if one != name), "")
+        identity = Identity.parse(name, network=network, trust_domain=trust_domain)
+    except (ValueError, IndexError, UsageError):
+        return None
+    return identity if (set(identity.dns), [identity.uri]) == (dns, uris) else None
 
 
 def why_replace(leaf: Leaf, authority: Authority, now: dt.datetime) -> str:

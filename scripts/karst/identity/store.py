@@ -83,6 +83,17 @@ class Store:
             self.put(self.root / "mesh" / identity.folder / "ca.pem", authority.bundle)
         return [self._leaf(identity, authority) for identity in wanted]
 
+    def known(self) -> list[Identity]:
+        """Every identity that was issued here, by the names in its certificate; what is not readable is left out."""
+        found = []
+        for folder in sorted((self.root / "mesh").glob("*/svid.pem")):
+            name = folder.parent.name
+            identity = leaves.named(
+                "ops/" + name.removeprefix("ops-") if name.startswith("ops-") else name, read(folder)
+            )
+            found += [identity] if identity else []
+        return found
+
     def _authority(self) -> ca.Authority:
         ca_pem, ca_key = self.root / "ca.pem", self.root / "ca.key"
         if not ca_pem.exists() and not ca_key.exists():

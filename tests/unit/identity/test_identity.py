@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from karst.errors import KarstError, UsageError
-from karst.identity import handle
+from karst.identity import handle, renew
 from karst.identity.names import Identity
 from karst.identity.store import Store
 from tests.support import certificates as forge
@@ -262,6 +262,36 @@ def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path: Path, folde
     (tmp_path / "file").write_text("")
     with pytest.raises(KarstError, match="a file is in its way"):
         issue(tmp_path / folder, "web")
+
+
+def test_renewal_by_a_timer_keeps_every_name(tmp_path: Path) -> None:
+    """Nobody tells it which services there are, nor their network and trust domain."""
+    issue(tmp_path, "web", "ops/edge", network="meshnet", trust_domain="other.example")
+    first = certificate(tmp_path)
+    assert [one["name"] for one in renew(tmp_path)] == ["ops/edge", "web"]
+    assert certificate(tmp_path) == first, "nothing was due"
+    now = dt.datetime.now(dt.UTC) + dt.timedelta(days=5)
+    store = Store(tmp_path, now=now)
+    with store.locked():
+        store.ensure(store.known())
+    names = certificate(tmp_path).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names == first.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert certificate(tmp_path) != first
+
+
+def test_renewal_leaves_alone_what_the_kit_did_not_issue(tmp_path: Path) -> None:
+    issue(tmp_path, "web")
+    strange = tmp_path / "mesh" / "strange"
+    strange.mkdir()
+    (strange / "svid.pem").write_bytes(b"not a certificate")
+    assert [one["name"] for one in renew(tmp_path)] == ["web"]
+    assert (strange / "svid.pem").read_bytes() == b"not a certificate"
+
+
+def test_renewal_in_a_wrong_folder_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no identities"):
+        renew(tmp_path / "typo")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _authority(secrets: Path) -> tuple[x509.Certificate, forge.Key]:
