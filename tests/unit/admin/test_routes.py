@@ -481,9 +481,8 @@ def test_an_error_of_our_own_is_a_problem_without_a_traceback(app: App, monkeypa
 
 def test_a_second_admin_app_on_the_same_folder_or_socket_is_refused(app: App) -> None:
     """Two would take turns in telling lies about one run."""
-    from karst.errors import BusyError, KarstError
-
     from admin.instance import Instance
+    from karst.errors import BusyError, KarstError
 
     with pytest.raises(BusyError, match="another admin app"):
         running(app.supabase, app.folder)
