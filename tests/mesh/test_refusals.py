@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -119,6 +120,26 @@ def test_the_container_that_sets_the_filter_keeps_no_right(mesh: Mesh) -> None:
     assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert found["Uid"].split() == ["65534"] * 4
     assert found["NoNewPrivs"] == "1"
+
+
+def test_a_pod_that_cannot_close_itself_does_not_run(mesh: Mesh) -> None:
+    """Without the right to set the filter, as with a kernel that has none: one sentence, and no open pod."""
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        "--user",
+        "0:0",
+        "--cap-drop",
+        "ALL",
+        "--entrypoint",
+        "/opt/karst/pod",
+        mesh.image,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("karst: the kernel refused the pod's packet filter (")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_filter_leaves_the_rules_of_dockers_dns_alone(mesh: Mesh) -> None:

@@ -51,6 +51,14 @@ def test_trace_context_passes_through_unchanged(mesh: Mesh) -> None:
     assert {name: said["headers"][name] for name in trace} == trace
 
 
+def test_a_websocket_goes_through(mesh: Mesh) -> None:
+    """HTTP/1.1 at both ends, a stream of HTTP/2 in between."""
+    upgrade = "GET /ws HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    [answer] = mesh.ask("app-web", {"host": "127.0.0.1", "port": 15001, "send": upgrade, "then": "hello"})
+    assert answer["answer"].startswith("HTTP/1.1 101 "), answer
+    assert answer["answer"].endswith("HELLO")
+
+
 def test_an_app_may_call_itself_and_an_allowed_caller_gets_in(mesh: Mesh) -> None:
     assert mesh.call("web", "http://web/")["status"] == 200
     # `no` answers HTTP/2 only: the request gets past the rules and fails at the app (POST: nothing is tried again)

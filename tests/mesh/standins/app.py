@@ -1,4 +1,7 @@
-"""Stand-in for an app: says what it was asked. PORT and BIND say where; /slow?2 takes two seconds."""
+"""Stand-in for an app: says what it was asked. PORT and BIND say where; /slow?2 takes two seconds.
+
+A request to become a WebSocket is granted, and the first bytes after that are sent back in capitals.
+"""
 
 import http.server
 import json
@@ -11,6 +14,11 @@ class Echo(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.headers.get("Upgrade") == "websocket":
+            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            self.wfile.write(self.connection.recv(100).upper())
+            self.close_connection = True
+            return
         if self.path.startswith("/slow?"):
             time.sleep(float(self.path.split("?")[1]))
         length = int(self.headers.get("Content-Length") or 0)

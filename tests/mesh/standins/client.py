@@ -1,7 +1,8 @@
 """Asks what it is told to, all at once, and prints what came of it: JSON list in, JSON list out.
 
-A task has `host` and `port`, and one of: `send` (bytes on a bare connection), `tls` (a request over TLS: cert, ca,
-maximum, path, name; files are below /certificates), or `url` (a request through an HTTP proxy: method, headers, body).
+A task has `host` and `port`, and one of: `send` (bytes on a bare connection, and `then` more), `tls` (a request over
+TLS: cert, ca, maximum, path, name; files are below /certificates), or `url` (a request through an HTTP proxy: method,
+headers, body).
 With `seconds` it does the same again and again, `rate` times a second, each on a connection of its own, and answers
 with the number of requests and what went wrong.
 """
@@ -22,7 +23,10 @@ warnings.simplefilter("ignore", DeprecationWarning)
 def plain(task):
     with socket.create_connection((task["host"], task["port"]), timeout=2) as connection:
         connection.sendall(task["send"].encode())
-        answer = connection.recv(200)
+        answer = connection.recv(2000)
+        if "then" in task:
+            connection.sendall(task["then"].encode())
+            answer += connection.recv(2000)
     return {"answer": answer.decode(errors="replace")}
 
 
