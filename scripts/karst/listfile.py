@@ -22,6 +22,8 @@ _NULL = "tag:yaml.org,2002:null"
 _INT = "tag:yaml.org,2002:int"
 _FLOAT = "tag:yaml.org,2002:float"
 _DOUBTFUL = "tag:karst:doubtful"
+# `- gh:owner/repo #main` would deploy the default branch without a word.
+_SPACED_REF = re.compile(r"\s*(?:-\s+)?(?:slug:\s+)?((?:gh|gl|bb):[^\s#\"']+)\s+#([^\s#]+)\s*", re.ASCII)
 
 # First match wins. What stays a plain string is text to every reader.
 _RESOLVERS: list[tuple[str, str, re.Pattern[str]]] = [
@@ -228,6 +230,14 @@ def read_list(path: Path) -> Any:
             return parse_json(text, name)
         except UsageError:
             return parse_yaml(text, name)
+    for number, line in enumerate(text.splitlines(), 1):
+        trap = _SPACED_REF.fullmatch(line)
+        if trap:
+            raise UsageError(
+                f"{name}, line {number}: YAML takes `#{trap[2]}` for a comment, because there is a space before it",
+                hint=f"write {trap[1]}#{trap[2]}, or `# {trap[2]}` for a comment",
+                code="bad_yaml",
+            )
     return parse_yaml(text, name)
 
 

@@ -83,6 +83,18 @@ class Service:
         return cls(**values)
 
 
+_REF_HINT = "write the ref into the slug: gh:owner/repo#ref"
+_OTHER_WORDS = {
+    **dict.fromkeys(("ref", "branch", "tag", "version", "commit", "revision", "rev"), _REF_HINT),
+    **dict.fromkeys(("environment", "environ", "vars"), "did you mean `env`?"),
+    **dict.fromkeys(("repo", "repository", "url", "git", "source", "src"), "did you mean `slug`?"),
+    **dict.fromkeys(("command", "cmd", "main", "run", "start"), "did you mean `entrypoint` (and `args`)?"),
+    **dict.fromkeys(("dir", "folder", "subdir", "subfolder", "workdir", "root"), "did you mean `path`?"),
+    **dict.fromkeys(("healthcheck", "health_path", "readiness"), "did you mean `health`?"),
+    **dict.fromkeys(("mem", "mem_limit", "ram"), "did you mean `memory`?"),
+}
+"""What other tools call it; nearest spelling finds the rest."""
+
 KEYS = tuple(field.name for field in fields(Service))
 
 
@@ -138,7 +150,8 @@ def _service(raw: Any, number: int, base_dir: Path, where: str) -> Service:
     for key in raw:
         if key not in KEYS:
             shown = key if isinstance(key, str) else f"{key!r}, {_kind(key)}"
-            hint = did_you_mean(str(key), KEYS) or f"the keys are {', '.join(KEYS)}"
+            hint = _OTHER_WORDS.get(str(key).lower()) or did_you_mean(str(key), KEYS)
+            hint = hint or f"the keys are {', '.join(KEYS)}"
             raise UsageError(f"{entry.where} has an unknown key `{shown}`", hint=hint, code="unknown_key")
     if raw.get("slug") is None:
         raise UsageError(f"{entry.where} has no slug", hint="add slug: gh:owner/repo", code="no_slug")

@@ -161,6 +161,22 @@ def test_a_byte_order_mark_is_no_part_of_the_list(tmp_path: Path) -> None:
     assert read_list(path) == ["gh:o/app"]
 
 
+@pytest.mark.parametrize("line", ["- gh:o/app #main", "  slug: gl:g/app   #v1.0 ", "- slug: bb:o/app #x"])
+def test_a_ref_after_a_space_is_not_taken_for_a_comment_in_silence(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "repos.yaml"
+    path.write_text(f"- slug: gh:o/first\n{line}\n")
+    with pytest.raises(UsageError) as caught:
+        read_list(path)
+    assert "line 2" in caught.value.message
+    assert "app#" in caught.value.hint
+
+
+def test_comments_stay_comments(tmp_path: Path) -> None:
+    path = tmp_path / "repos.yaml"
+    path.write_text("# a list\n- gh:o/app # main\n- gh:o/two#v1 # the second\n- gh:o/three #two words\n#- gh:o/four\n")
+    assert read_list(path) == ["gh:o/app", "gh:o/two#v1", "gh:o/three"]
+
+
 def test_flow_yaml_that_looks_like_json_is_read_as_yaml(tmp_path: Path) -> None:
     path = tmp_path / "flow.yaml"
     path.write_text("[gh:o/app, {slug: gh:o/b2}]\n")

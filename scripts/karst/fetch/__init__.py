@@ -251,4 +251,4 @@ def _narrow(root: Path, path: str, slug: str) -> Path:
                 code="no_path",
             )
         here = following
-    return here
+    return root / here.resolve().relative_to(root.resolve())  # a link among the parts is followed

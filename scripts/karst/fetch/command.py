@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".tfvars")
 
 def main(arguments: Sequence[str]) -> int:
     """Answer Terraform on stdin when there are no arguments; else fetch what they name."""
+    # Terraform ends its externals with SIGTERM: then downloads stop and what they began is removed, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not arguments:
         return serve(handle)
     return guarded(lambda: _by_hand(arguments))

@@ -37,15 +37,24 @@ def obtain(slug: Slug, base_dir: Path, budget: Budget) -> Checkout:
             f"{slug}: {folder} {what}", hint=f"the path is relative to {base_dir}, the list's folder", code="no_folder"
         )
     folder = folder.resolve()
-    names = sorted(_listed(folder), key=os.fsencode)
-    _check(slug, folder, names, budget)
-    try:
-        tree = hash_files(folder, names)
-    except OSError as err:
-        raise _unreadable(slug, folder, err) from None
+    names, tree = _state(slug, folder, budget)
     key, revision = "dir", f"{tree[:2]}/{tree[:12]}"
     cached = store.find(key, revision, tree)
     return cached or _copy(slug, folder, names, key)
+
+
+def _state(slug: Slug, folder: Path, budget: Budget) -> tuple[list[str], str]:
+    """The files that count and their hash; once more when one went away meanwhile, as editors make them."""
+    for _ in range(3):
+        try:
+            names = sorted(_listed(folder), key=os.fsencode)
+            _check(slug, folder, names, budget)
+            return names, hash_files(folder, names)
+        except FileNotFoundError:
+            continue
+        except OSError as err:
+            raise _unreadable(slug, folder, err) from None
+    raise KarstError(f"{slug}: the files of {folder} change all the time", hint="try again", code="not_readable")
 
 
 def _copy(slug: Slug, folder: Path, names: list[str], key: str) -> Checkout:
@@ -65,6 +74,7 @@ def _copy(slug: Slug, folder: Path, names: list[str], key: str) -> Checkout:
                 continue  # removed since it was listed: the copy is what counts
             except PermissionError as err:
                 raise _unreadable(slug, folder, err) from None
+        store.prune(store.SNAPSHOT_SECONDS, key)  # every saved change makes one
         checkout = store.measured(target)  # of the copy: somebody may be writing to the original
         return store.add(key, f"{checkout.tree[:2]}/{checkout.tree[:12]}", target, checkout)
 
@@ -94,8 +104,6 @@ def _check(slug: Slug, folder: Path, names: list[str], budget: Budget) -> None:
         archive.check_links(folder, [name for name in names if (folder / name).is_symlink()])
     except archive.Unsafe as err:
         raise KarstError(f"{slug}: {err.message}", hint=err.hint, code=err.code) from None
-    except OSError as err:
-        raise _unreadable(slug, folder, err) from None
 
 
 def _listed(folder: Path) -> Iterator[str]:

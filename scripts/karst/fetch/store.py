@@ -21,6 +21,7 @@ from pathlib import Path
 from karst.files import cache_dir, disk_errors, locked, tree_hash, write_atomic
 
 _LEFTOVER_SECONDS = 24 * 3600
+SNAPSHOT_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,21 @@ def find(key: str, revision: str, tree: str | None) -> Checkout | None:
     home = cache_dir() / "src" / key / revision
     found = [entry for path in sorted(home.glob("*.json")) if (entry := _load(path)) is not None]
     wanted = [entry for entry in found if (not entry.partial if tree is None else entry.tree == tree)]
-    return min(wanted, key=lambda entry: entry.tree, default=None)
+    entry = min(wanted, key=lambda entry: entry.tree, default=None)
+    if entry is not None:
+        with contextlib.suppress(OSError):
+            os.utime(entry.meta)  # when it was last used, for prune
+    return entry
 
 
 def add(key: str, revision: str, folder: Path, checkout: Checkout) -> Checkout:
     """Move ``folder`` (on the cache's disk) into the cache; an equal one that is there already stays."""
     root = cache_dir() / "src" / key / revision / checkout.tree[:12]
     entry = replace(checkout, root=root)
-    existing = _load(entry.meta)
-    if existing is not None and existing.tree == checkout.tree:
-        return existing
-    with disk_errors(root):
+    with exclusive(key, f"{revision}/{root.name}"), disk_errors(root):
+        existing = _load(entry.meta)
+        if existing is not None and existing.tree == checkout.tree:
+            return existing
         root.parent.mkdir(parents=True, exist_ok=True)
         if root.exists():  # damaged: somebody cleaned up half of it
             shutil.rmtree(root)
@@ -107,6 +112,23 @@ def add(key: str, revision: str, folder: Path, checkout: Checkout) -> Checkout:
         del data["root"]
         write_atomic(entry.meta, json.dumps(data, sort_keys=True) + "\n")
     return entry
+
+
+def prune(older: float, below: str = "") -> int:
+    """Remove checkouts (below ``src/<below>``) not used for ``older`` seconds; return the bytes of their files."""
+    freed = 0
+    for meta in (cache_dir() / "src" / below).rglob("*.json"):
+        root = meta.with_suffix("")
+        try:
+            if time.time() - meta.stat().st_mtime < older or not root.is_dir() or ".tmp" in meta.parts:
+                continue
+            meta.unlink()  # first: without it the folder is no checkout
+            freed += _count(root)[1]
+        except OSError:
+            continue
+        shutil.rmtree(root, ignore_errors=True)
+        root.with_name(f"{root.name}.paths").unlink(missing_ok=True)
+    return freed
 
 
 def measured(folder: Path) -> Checkout:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from karst.errors import KarstError
-from karst.fetch import Fetched, fetch_all
+from karst.fetch import Fetched, fetch_all, snapshot
 from karst.files import tree_hash
 from karst.manifest import parse_list
 
@@ -180,6 +181,47 @@ def test_the_limits_hold_for_folders_as_well(tmp_path: Path, app: Path, monkeypa
 def test_a_path_narrows_a_folder_too(tmp_path: Path, app: Path) -> None:
     (one,) = fetch_all(parse_list([{"slug": "dir:app", "path": "pkg"}], tmp_path), tmp_path).values()
     assert (one.service.name, names(one)) == ("pkg", {"mod.py"})
+
+
+def test_copies_that_nobody_used_for_a_week_go_away(tmp_path: Path, app: Path, cache: Path) -> None:
+    old, used = fetch(tmp_path), None
+    for text in ("second", "third"):
+        (app / "main.py").write_text(text)
+        used = fetch(tmp_path)
+        for meta in (cache / "src/dir").rglob("*.json"):
+            os.utime(meta, (1, 1))
+        assert fetch(tmp_path) == used  # which makes it used just now
+    assert not old.source.exists()
+    assert used is not None
+    assert used.source.exists()
+
+
+def test_a_file_that_goes_away_meanwhile_is_no_failure(
+    tmp_path: Path, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = snapshot._listed
+    write(app, "going.py")
+
+    def vanishing(folder: Path) -> list[str]:
+        names = list(listed(folder))
+        (app / "going.py").unlink(missing_ok=True)
+        return names
+
+    monkeypatch.setattr(snapshot, "_listed", vanishing)
+    assert names(fetch(tmp_path)) == {"main.py", "pkg/mod.py"}
+
+
+def test_copies_made_at_once_are_one_copy(tmp_path: Path, app: Path) -> None:
+    write(app, *(f"f{number}" for number in range(200)))
+    results: list[Fetched] = []
+    threads = [threading.Thread(target=lambda: results.append(fetch(tmp_path))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 6
+    assert all(result == results[0] for result in results)
+    assert len(names(results[0])) == 202
 
 
 def test_a_home_folder_is_found(tmp_path: Path, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,12 @@ def test_a_missing_subfolder_lists_the_folders_there_are(githost: GitHost) -> No
     assert caught.value.hint == "the folders in it are docs, services"
 
 
+def test_a_link_to_a_folder_leads_to_it(githost: GitHost) -> None:
+    githost.create("gh:acme/mono", {"services/api/x": "1", "api": ("l", "services/api")})
+    (one,) = fetch_all(parse_list([{"slug": "gh:acme/mono", "path": "api"}], Path("/")), Path("/")).values()
+    assert one.source.parts[-2:] == ("services", "api")
+
+
 def test_a_file_is_no_subfolder(githost: GitHost) -> None:
     githost.create("gh:acme/mono", {"a/x": "1", "l": ("l", "a")})
     with pytest.raises(KarstError, match="has no folder `a/x`"):
