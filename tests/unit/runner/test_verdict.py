@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from karst_runner.health import NOT_SERVING, SERVER, SERVING, STARTING, UNDECIDED, WORKER
-from karst_runner.settings import Settings, app_environment
+from karst_runner.settings import Settings, app_environment, wants_traces
 from karst_runner.sockets import Listener
 from karst_runner.verdict import Seen, choose_port, judge
 
@@ -80,8 +80,22 @@ def test_settings_come_from_the_environment_and_a_wrong_port_is_one_sentence() -
             Settings.from_environment([], {"KARST_PORT": wrong})
 
 
-def test_the_app_keeps_its_own_pythonpath_behind_ours_and_gets_none_of_ours_when_tracing_is_off() -> None:
-    assert app_environment({}, "/otel")["PYTHONPATH"] == "/otel"
-    assert app_environment({"PYTHONPATH": "/app/src"}, "/otel")["PYTHONPATH"] == "/otel:/app/src"
-    assert "PYTHONPATH" not in app_environment({"KARST_OTEL": "off"}, "/otel")
-    assert app_environment({"PORT": "1"}, "")["PORT"] == "1"
+def test_the_app_keeps_its_own_pythonpath_behind_ours_and_gets_none_of_ours_without_tracing() -> None:
+    assert app_environment({}, "/otel", "name")["PYTHONPATH"] == "/otel"
+    env = app_environment({"PYTHONPATH": "/app/src"}, "/otel", "name")
+    assert (env["PYTHONPATH"], env["KARST_OTEL_SOCKET"]) == ("/otel:/app/src", "name")
+    assert app_environment({"PORT": "1"}) == {"PORT": "1", "HOST": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({}, True),
+        ({"KARST_OTEL": "on"}, True),
+        ({"KARST_OTEL": "off"}, False),
+        ({"OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_tracing_is_on_unless_somebody_says_no(env: dict[str, str], wanted: bool) -> None:
+    assert wants_traces(env) is wanted

@@ -6,11 +6,14 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 
 from .health import Board
 from .logs import Mirror, Pump, Ring
-from .settings import Settings, app_environment
+from .settings import Settings, app_environment, wants_traces
 from .supervisor import Supervisor, block_signals
+
+Flush = Callable[[float], None]
 
 OTEL_DIR = "/opt/karst/otel"
 FLUSH = 0.5
@@ -32,8 +35,10 @@ def run(settings: Settings, otel_dir: str = OTEL_DIR) -> int:
     # gRPC takes longer to import than everything else together; the app need not wait for it.
     server = _Server(settings, board, ring)
     server.start()
+    flush_traces: Flush = _nothing
     try:
-        environment = app_environment(dict(os.environ), otel_dir if os.path.isdir(otel_dir) else "")
+        socket_name, flush_traces = _traces(otel_dir, pump, mirror)
+        environment = app_environment(os.environ, otel_dir, socket_name)
         return Supervisor(settings, environment, board, ring, pump).run()
     except BaseException:
         os.set_blocking(stderr, False)
@@ -41,8 +46,36 @@ def run(settings: Settings, otel_dir: str = OTEL_DIR) -> int:
         raise
     finally:
         pump.settle(0.2)
+        flush_traces(FLUSH)
         server.stop()
         mirror.flush(FLUSH)
+
+
+def _traces(otel_dir: str, pump: Pump, mirror: Mirror) -> tuple[str, Flush]:
+    """Start taking spans; returns the name of the socket for them ("" when the app is not traced), and how to flush."""
+    if not os.path.isdir(otel_dir) or not wants_traces(os.environ):
+        return "", _nothing
+    from .collector import Collector, target
+    from .traces import Traces
+
+    try:
+        where = target(os.environ)
+    except ValueError as err:
+        pump.say(f"no traces: {err}")
+        return "", _nothing
+    if where is None:
+        traces = Traces(lambda body, _lost: mirror.put(body + b"\n"))
+        traces.start()
+        return traces.name_in_env, _nothing
+    collector = Collector(where, pump.say)
+    collector.start()
+    traces = Traces(collector.put)
+    traces.start()
+    return traces.name_in_env, collector.flush
+
+
+def _nothing(_timeout: float) -> None:
+    """Flush what needs no flushing."""
 
 
 class _Server(threading.Thread):

@@ -70,13 +70,23 @@ def substitute(word: str, env: Mapping[str, str]) -> str:
     return word.replace("${PORT}", env.get("PORT", "8000")).replace("${HOST}", env.get("HOST", "127.0.0.1"))
 
 
-def app_environment(env: Mapping[str, str], otel_dir: str) -> dict[str, str]:
-    """The app's environment: the container's, log lines unbuffered, and OpenTelemetry unless it is off.
+def wants_traces(env: Mapping[str, str]) -> bool:
+    """Whether the app is to be traced: unless `otel: false`, or the standard variables say no."""
+    return (
+        env.get("KARST_OTEL", "").lower() not in {"off", "false", "0"}
+        and env.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+        and env.get("OTEL_TRACES_EXPORTER") != "none"
+    )
 
-    Python imports ``sitecustomize`` from PYTHONPATH at every start; the folder holds that one file (docs/runner.md).
+
+def app_environment(env: Mapping[str, str], otel_dir: str = "", otel_socket: str = "") -> dict[str, str]:
+    """The app's environment: the container's, log lines unbuffered, and tracing where there is a socket for it.
+
+    Python imports ``sitecustomize`` from PYTHONPATH at every start; ``otel_dir`` holds that one file.
     """
     result = {"PORT": "8000", "HOST": "127.0.0.1", "PYTHONUNBUFFERED": "1", **env}
-    if otel_dir and env.get("KARST_OTEL", "").lower() not in {"off", "false", "0"}:
+    if otel_socket:
         rest = env.get("PYTHONPATH", "")
         result["PYTHONPATH"] = f"{otel_dir}:{rest}" if rest else otel_dir
+        result["KARST_OTEL_SOCKET"] = otel_socket
     return result
