@@ -1,0 +1,160 @@
+"""The admin app in front of a real stack: a real process, the kit's real command, curl on the Unix socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin.audit import verify
+from tests.integration.conftest import CANARY
+from tests.support.kit import ROOT, Kit
+from tests.support.supabase_stub import SupabaseStub
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
+
+SLUGS = ["gh:acme/hello", {"slug": "gl:acme/web/caller", "secrets": ["CANARY"], "expose": True}, "bb:acme/job"]
+
+
+@dataclass
+class Admin:
+    """A running `scripts/admin`."""
+
+    process: subprocess.Popen[str]
+    socket: Path
+    data: Path
+    token: str
+
+    def curl(self, path: str, body: Any = None, *options: str) -> str:
+        """What curl prints; the token goes in by a file, as it should."""
+        header = self.data.parent / "header"
+        header.write_text(f"Authorization: Bearer {self.token}\n")
+        command = ["curl", "-sS", "--unix-socket", str(self.socket), "-H", f"@{header}", *options]
+        if body is not None:
+            command += ["-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(body)]
+        return subprocess.run(
+            [*command, f"http://localhost{path}"], capture_output=True, text=True, timeout=170, check=True
+        ).stdout
+
+    def lines(self, path: str, body: Any = None) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.curl(path, body).splitlines()]
+
+
+def _start(kit: Kit, stub: SupabaseStub, token: str) -> Admin:
+    folder = kit.home / "admin"
+    folder.mkdir(exist_ok=True)
+    env = {
+        **os.environ,
+        **kit.env,
+        "SUPABASE_URL": stub.url,
+        "SUPABASE_SERVICE_ROLE_KEY": stub.service_role_key,
+        "KARST_ADMIN_PORT": "0",
+        "KARST_ADMIN_SOCKET": str(folder / "s"),
+        "KARST_ADMIN_DATA": str(folder / "data"),
+        "KARST_ADMIN_SECRETS": "CANARY",
+    }
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            [ROOT / "scripts" / "admin"], cwd=kit.home, env=env, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert re.match(r"admin: http://127\.0\.0\.1:\d+ and ", first), (folder / "log").read_text()
+    return Admin(process, folder / "s", folder / "data", token)
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[SupabaseStub]:
+    stub = SupabaseStub()
+    yield stub
+    stub.close()
+
+
+@pytest.fixture(scope="module")
+def admin(kit: Kit, stub: SupabaseStub) -> Iterator[Admin]:
+    admin = _start(kit, stub, stub.token(stub.add_user("admin")))
+    yield admin
+    admin.process.terminate()
+    admin.process.communicate(timeout=20)
+
+
+def test_post_deploy_over_the_unix_socket_ends_in_a_result_with_every_service_healthy(admin: Admin) -> None:
+    """The brief's call, with `curl --unix-socket`."""
+    events = admin.lines("/deploy", {"slugs": SLUGS})
+    result = events[-1]
+    assert (result["type"], result["outcome"], result["exit_code"]) == ("result", "ok", 0), events
+    assert {row["service"]: row["status"] for row in result["services"]} == {
+        "hello": "SERVING",
+        "caller": "SERVING",
+        "job": "COMPLETED",
+    }
+    assert {"plan", "health"} <= {event.get("phase") for event in events if event["type"] == "phase"}
+    assert verify(admin.data / "audit.ndjson").ok
+
+
+def test_the_api_shows_services_logs_and_numbers_of_the_real_stack(admin: Admin) -> None:
+    """From Docker's labels, the health over mTLS, and Envoy's own statistics."""
+    services = {row["service"]: row for row in json.loads(admin.curl("/v1/services"))["services"]}
+    assert services["hello"]["status"] == "SERVING"
+    assert len(services["hello"]["revision"]) == 40
+    assert {each["role"] for each in services["hello"]["containers"]} == {"pod", "app", "sidecar"}
+    lines = admin.lines("/v1/services/job/logs?tail=50")
+    assert any("forty-two" in line["msg"] for line in lines)
+    stats = json.loads(admin.curl("/v1/services/hello/stats"))["stats"]
+    assert stats["server.live"] == 1
+    assert stats["http.inbound.downstream_rq_total"] >= 0
+    assert json.loads(admin.curl("/v1/services/nobody/stats"))["status"] == 404
+
+
+def test_killing_the_admin_app_in_the_middle_of_a_deploy_loses_nothing(
+    kit: Kit, admin: Admin, stub: SupabaseStub
+) -> None:
+    """SIGKILL while Terraform works: the run goes on, and the next admin app tells how it ended."""
+    run = json.loads(admin.curl("/v1/deploys", {"slugs": SLUGS}))
+    time.sleep(1)
+    admin.process.send_signal(signal.SIGKILL)
+    admin.process.communicate(timeout=20)
+    again = _start(kit, stub, admin.token)
+    admin.process = again.process
+    events = again.lines(f"/v1/deploys/{run['id']}/events")
+    assert (events[-1]["type"], events[-1]["outcome"]) == ("result", "ok")
+
+
+def test_a_deploy_cancelled_in_the_middle_of_the_apply_leaves_no_lock_and_the_next_one_goes_through(
+    kit: Kit, admin: Admin
+) -> None:
+    """SIGINT once to the whole group, Terraform included, while a pod is being replaced."""
+    changed = [*SLUGS[:2], {"slug": "bb:acme/job", "env": {"ROUND": "2"}}]
+    run = json.loads(admin.curl("/v1/deploys", {"slugs": changed}))
+    deadline = time.monotonic() + 90
+    while not any(event.get("state") == "start" for event in _events(admin, run["id"]) if event["type"] == "service"):
+        assert time.monotonic() < deadline, _events(admin, run["id"])
+        time.sleep(0.1)
+    admin.curl(f"/v1/deploys/{run['id']}/cancel", {})
+    events = admin.lines(f"/v1/deploys/{run['id']}/events")
+    assert (events[-1]["type"], events[-1]["outcome"], events[-1]["exit_code"]) == ("result", "interrupted", 130)
+    assert not list((kit.home / "state").rglob("*.lock.info"))
+    assert json.loads(kit.state_file.read_text())["resources"]
+    assert admin.lines("/deploy", {"slugs": SLUGS})[-1]["outcome"] == "ok"
+
+
+def _events(admin: Admin, run_id: str) -> list[dict[str, Any]]:
+    text = (admin.data / "runs" / run_id / "events.ndjson").read_text()
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def test_no_secret_is_in_anything_the_admin_app_keeps(kit: Kit, admin: Admin, stub: SupabaseStub) -> None:
+    """Tokens, keys and the services' secrets: not in runs, events, audit log or its own log."""
+    kept = [path for path in (kit.home / "admin").rglob("*") if path.is_file() and path.name != "header"]
+    text = "".join(path.read_text(errors="replace") for path in kept)
+    for secret in (admin.token, stub.service_role_key, CANARY):
+        assert secret not in text
