@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from karst.deps import lockfile, pdm, pipenv, poetry, requirements_txt, skeleton, versions
+from karst.deps import extras, lockfile, pdm, pipenv, poetry, requirements_txt, skeleton, versions
 from karst.deps import project as projects
 from karst.deps.model import APP, DEPS, Command, Plan
 from karst.deps.pep508 import normal, parse
@@ -49,6 +49,14 @@ class Request:
         return posixpath.basename(self.argv[0]) if self.argv else ""
 
     @property
+    def entry(self) -> str:
+        """The entry's file or dotted module, "" when the command does not show it."""
+        if self.argv[1:2] == ("-m",):
+            return self.argv[2] if len(self.argv) > 2 else ""
+        objects = (word for word in self.argv[1:] if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.()]*", word))
+        return self.entry_file or next(objects, "").split(":")[0]
+
+    @property
     def entry_file(self) -> str:
         """The entry's file relative to the source, "" when the entry is not a file."""
         for word in self.argv[1:2]:
@@ -69,10 +77,10 @@ def choose(request: Request) -> Plan:
     """The plan for one repository; never raises for a repository that merely has no manifest."""
     tree = Tree(request.source)
     project = projects.read(tree)
-    extras = projects.entry_extras(project, request.script)
-    if extras:
-        project = projects.read(tree, extras)
-    facts = _Facts(request, tree, project, extras)
+    asked = _extras(request, tree, project)
+    if asked:
+        project = projects.read(tree, frozenset(asked))
+    facts = _Facts(request, tree, project, frozenset(asked))
     rules: tuple[Callable[[_Facts], Plan | None], ...] = (
         _uv_lock,
         _poetry_lock,
@@ -85,7 +93,19 @@ def choose(request: Request) -> Plan:
         _inline,
     )
     plan = next((found for rule in rules if (found := rule(facts))), None)
-    return _finish(facts, plan or _nothing(facts))
+    plan = plan or _nothing(facts)
+    notes = tuple(f"extra `{extra}` is installed because of {where}" for extra, where in sorted(asked.items()))
+    return _finish(facts, replace(plan, notes=plan.notes + notes))
+
+
+def _extras(request: Request, tree: Tree, project: Project) -> dict[str, str]:
+    """Extras the entry names or imports, each with the place that asks for it."""
+    target = project.scripts.get(request.script, "")
+    named = dict.fromkeys(sorted(extras.named(target)), project.evidence)
+    entry = target.split("[")[0].split(":")[0].strip() or request.entry
+    if named or not entry or not project.optional:
+        return named
+    return extras.needed(tree, entry, project.requires or [], project.optional, project.name)
 
 
 def _uv_lock(facts: _Facts) -> Plan | None:
@@ -202,15 +222,15 @@ def _requirements(facts: _Facts) -> Plan | None:
     if found.constraints:
         files["constraints.txt"] = "".join(f"{line}\n" for line in found.constraints)
         command += ("-c", f"{DEPS}/constraints.txt")
-    install = [command]
+    install = [command] if found.lines else []
     own = [item for item in found.local if item.split("[")[0] == "."]
     others = [item for item in found.local if item not in own]
     commands, lines, complete = _local_commands(facts, others, deps=True)
     if not found.hashed:
         requires = facts.project.requires if facts.project.installable else []
         for item in own:
-            extras = re.findall(r"[\w.-]+", item.partition("[")[2])
-            lines += [line for extra in extras for line in facts.project.optional.get(extra, [])]
+            wanted = re.findall(r"[\w.-]+", item.partition("[")[2])
+            lines += extras.lines(facts.project.optional, wanted, facts.project.name)
         complete = complete and requires is not None
         lines += requires or []
     if lines:
@@ -313,17 +333,17 @@ def _local_commands(facts: _Facts, folders: list[str], *, deps: bool) -> tuple[t
     """Commands for folders of the repository; with ``deps`` also their requirements, and whether all are known."""
     commands, lines, complete = [], [], True
     for item in folders:
-        path, _, extras = item.partition("[")
+        path, _, picked = item.partition("[")
         path = posixpath.normpath(path)
         if path.startswith(("..", "/")) or facts.tree.path(path) is None:
             continue
-        target = f"{APP}/{path}" + (f"[{extras}" if extras else "")
+        target = f"{APP}/{path}" + (f"[{picked}" if picked else "")
         if not facts.tree.is_dir(path):
             commands.append((*INSTALL, target) if deps else (*INSTALL, "--no-deps", target))
             complete = complete and not deps
             continue
         other = projects.read(Tree(facts.tree.root / path))
-        known = other.requires is not None and not extras
+        known = other.requires is not None and not picked
         lines += (other.requires or []) if deps else []
         no_deps = ("--no-deps",) if known or not deps else ()
         complete = complete and (known or not deps)
@@ -342,10 +362,10 @@ def _finish(facts: _Facts, plan: Plan) -> Plan:
     own = project.installable
     if own:
         if plan.kind != "uv.lock":
-            extras = f"[{','.join(sorted(facts.extras))}]" if facts.extras else ""
+            picked = f"[{','.join(sorted(facts.extras))}]" if facts.extras else ""
             options: Command = ("--no-deps",) if plan.complete else ()
             options += ("--editable",) if project.editable else ()
-            commands += ((*INSTALL, *options, APP + extras),)
+            commands += ((*INSTALL, *options, APP + picked),)
         env = versions.pretend(list(project.build_requires), project.name, pretended) if pretended else {}
     elif request.launch == "console-script" and request.script in project.scripts:
         target = project.scripts[request.script].split("[")[0].strip()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from karst.deps import poetry, setup_static, versions
+from karst.deps.extras import lines as lines_of
 from karst.deps.tree import Tree
 
 # Backends whose editable install is a path file or a finder: what the project's own developers run. The source stays
@@ -70,7 +71,7 @@ def read(tree: Tree, extras: frozenset[str] = frozenset()) -> Project:
         installable=described and _installable(pyproject, has_setup),
         editable=_editable(build),
         requires=requires,
-        optional={**setup.extras, **table.get("optional-dependencies", {})},
+        optional={**setup.extras, **tool.get("poetry", {}).get("extras", {}), **table.get("optional-dependencies", {})},
         scripts={name: target for name, target in scripts.items() if isinstance(target, str)},
         build_requires=_build_requires(pyproject, setup),
         uv_native=any(key in tool.get("uv", {}) for key in UV_TABLES),
@@ -78,12 +79,6 @@ def read(tree: Tree, extras: frozenset[str] = frozenset()) -> Project:
         has_metadata=described,
         evidence=_evidence(tree, bool(table or tool.get("poetry") or tool.get("flit"))),
     )
-
-
-def entry_extras(project: Project, script: str) -> frozenset[str]:
-    """Extras that a console script names: ``serve = "pkg.cli:main [server]"``."""
-    match = re.search(r"\[([^\]]*)\]", project.scripts.get(script, ""))
-    return frozenset(part.strip() for part in match.group(1).split(",") if part.strip()) if match else frozenset()
 
 
 def _evidence(tree: Tree, pyproject: bool) -> str:
@@ -121,10 +116,7 @@ def _requires(
         lines = [str(line) for line in table.get("dependencies", [])]
         if tool.get("poetry", {}).get("dependencies") and not lines:
             return poetry.requirement_lines(pyproject, extras)
-        lines += [
-            str(line) for extra in sorted(extras) for line in table.get("optional-dependencies", {}).get(extra, [])
-        ]
-        return lines, []
+        return lines + lines_of(table.get("optional-dependencies", {}), extras, str(table.get("name", ""))), []
     if tool.get("poetry", {}).get("dependencies"):
         return poetry.requirement_lines(pyproject, extras)
     if tool.get("flit", {}).get("metadata"):
@@ -135,11 +127,12 @@ def _requires(
             files = dynamic["file"] if isinstance(dynamic["file"], list) else [dynamic["file"]]
             texts = [tree.text(str(name)) for name in files]
             if all(text is not None for text in texts):
-                return [line for text in texts for line in _plain(text or "")], []
+                more = lines_of(table.get("optional-dependencies", {}), extras, str(table.get("name", "")))
+                return [line for text in texts for line in _plain(text or "")] + more, []
             return None, []
     if setup.requires is None:
         return None, []
-    return setup.requires + [line for extra in sorted(extras) for line in setup.extras.get(extra, [])], []
+    return setup.requires + lines_of(setup.extras, extras, setup.name), []
 
 
 def _plain(text: str) -> list[str]:

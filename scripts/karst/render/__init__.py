@@ -121,6 +121,7 @@ def build_input(
         image = Image(
             builder_image=images["builder"],
             runner_image=images["runner"],
+            base_image=images["base"],
             service=name,
             argv=argv,
             plan=plan,

@@ -31,6 +31,7 @@ def main(words: list[str]) -> int:
     image = Image(
         builder_image="karstkit/builder",
         runner_image="karstkit/runner",
+        base_image="",
         service=source.resolve().name,
         argv=argv,
         plan=plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ class Image:
 
     builder_image: str
     runner_image: str
+    base_image: str
     service: str
     argv: tuple[str, ...]
     plan: Plan | None
@@ -76,14 +78,16 @@ def values(image: Image) -> dict[str, object]:
         _check(VARIABLE, name, "build variable")
         _check(VERSION, value, "version")
     early = not plan.project or plan.skeleton is not None
+    build_packages = sorted({*image.apt, *plan.apt}) if image.plan else []
     install, skeleton, project = steps(image, plan, early=early)
     return {
         "python": image.plan is not None,
         "builder_image": image.builder_image,
         "runner_image": image.runner_image,
-        "build_packages": sorted({*image.apt, *plan.apt}) if image.plan else [],
+        "build_packages": build_packages,
         "runtime_packages": sorted(set(image.apt)),
         "manifests": bool(plan.manifests or plan.files),
+        "cache": "karst-uv-" + hashlib.sha256(repr([image.base_image, build_packages]).encode()).hexdigest()[:8],
         "install": install,
         "skeleton": skeleton,
         "project": project,
