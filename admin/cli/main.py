@@ -78,13 +78,14 @@ def deploy(stack: str | None, /, events: bool, **settings: Any) -> int:
 @_file
 @_ports
 @_JSON
+@_EVENTS
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to change.")
 @click.pass_obj
-def plan(stack: str | None, /, as_json: bool, detailed_exitcode: bool, **settings: Any) -> int:
+def plan(stack: str | None, /, as_json: bool, events: bool, detailed_exitcode: bool, **settings: Any) -> int:
     """Say what would change, and save it for `iac apply`."""
     from admin.cli import runs
 
-    return runs.plan(_resolve(stack, **settings), as_json=as_json, detailed=detailed_exitcode)
+    return runs.plan(_resolve(stack, **settings), as_json=as_json, as_events=events, detailed=detailed_exitcode)
 
 
 @cli.command()

@@ -34,7 +34,7 @@ def apply(stack: Stack, *, as_events: bool, named: bool) -> int:
     return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named))
 
 
-def plan(stack: Stack, *, as_json: bool, detailed: bool) -> int:
+def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool) -> int:
     """Plan, save it, and print it in the language of services."""
     found: dict[str, Any] = {}
 
@@ -42,8 +42,8 @@ def plan(stack: Stack, *, as_json: bool, detailed: bool) -> int:
         found.update(run.plan())
         return int(Exit.OK)
 
-    code = _run(stack, "plan", False, body)
-    if code == Exit.OK and as_json:
+    code = _run(stack, "plan", as_events, body)
+    if code == Exit.OK and as_json and not as_events:
         output.print_json({"stack": stack.name, "plan_file": str(stack.plan_file), "services": found})
     changes = any(entry["action"] != "none" for entry in found.values())
     return 2 if code == Exit.OK and detailed and changes else code
