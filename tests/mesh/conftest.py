@@ -32,7 +32,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
                 Pod("no", app="h2c", variables={"callers": ["spiffe://karst.local/svc/api"]}),
             ]
         )
-        made.hand_out("ops-operator", "ops-edge", "web", "api", "no")
         yield made
     finally:
         made.close()
@@ -44,7 +43,6 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     made = Mesh(tmp_path_factory.mktemp("changing"))
     try:
         made.up([Pod("web"), Pod("api", bind="::", port=5000, environment={"KARST_DRAIN_LIMIT": "8"})])
-        made.hand_out("web", "api")
         yield made
     finally:
         made.close()

@@ -89,7 +89,7 @@ def test_a_pod_is_replaced_under_load_without_a_failed_request(changing: Mesh) -
     with changing.asking("app-web", {**GET, "seconds": seconds}, {**POST, "seconds": seconds}) as inside:
         with changing.asking("app-web", {**GET, "url": "http://api/slow?3", "seconds": 0.1, "rate": 10}) as under_way:
             changing.add([new])
-            changing.await_app(new)
+            changing.await_ready(new)
             docker("stop", "--time", "20", changing.name("sidecar-api"))
             [answer] = under_way()
             assert answer["failed"] == 0, answer

@@ -68,7 +68,7 @@ class Mesh:
         self.pods: dict[str, Pod] = {}
 
     def up(self, pods: list[Pod]) -> None:
-        """Start pods, edge and neighbour, and wait until every sidecar says where its app listens."""
+        """Start pods, edge and neighbour, and wait until every app takes requests."""
         edge = envoy.render({"edge": (envoy.EDGE, envoy.edge_variables(network=self.network))})["edge"]
         docker("network", "create", "--label", f"{LABEL}={self.id}", self.network)
         self.run(
@@ -76,8 +76,8 @@ class Mesh:
         )
         self.add(pods)
         self._edge(edge)
-        for pod in pods:
-            self.await_app(pod)
+        self.hand_out(*{pod.name for pod in pods}, "ops-edge", "ops-operator")
+        self.await_ready(*(pod for pod in pods if pod.app))
 
     def add(self, pods: list[Pod]) -> None:
         """Start further pods, without waiting for them."""
@@ -90,9 +90,22 @@ class Mesh:
         for pod in pods:
             self._pod(pod, configurations[pod.id])
 
-    def await_app(self, pod: Pod) -> None:
-        """Wait until the sidecar says where the app listens."""
-        wait_until(lambda: "listens on" in self.logs(f"sidecar-{pod.id}"), f"the app of {pod.id} was not found")
+    def await_ready(self, *pods: Pod) -> None:
+        """Wait until each of these very pods, asked by the name of its container, says that its app takes requests."""
+        tasks = [
+            {
+                "host": self.name(f"pod-{pod.id}"),
+                "port": 15000,
+                "tls": True,
+                "cert": f"{pod.name}.pem",
+                "path": "/.karst/ready",
+            }
+            for pod in pods
+        ]
+        wait_until(
+            lambda: all(answer.get("status") == 200 for answer in self.ask("neighbour", *tasks)),
+            f"not ready: {[pod.id for pod in pods]}",
+        )
 
     def issue(self) -> dict[str, str]:
         """Bring the certificates up to date, as Terraform does by its external."""
