@@ -154,7 +154,7 @@ def logs(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def detect(arguments: tuple[str, ...]) -> int:
     """Say how a repository would be started, and why: `iac detect PATH|SLUG [--json] [--explain]`."""
-    from karst.detect.byhand import main
+    from karst.detect.command import main
 
     return main(list(arguments))
 

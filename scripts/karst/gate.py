@@ -7,6 +7,7 @@ alone, and fails with the reason and the app's last lines.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -73,7 +74,7 @@ def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
     with containers.engine() as docker:
-        health = wait(gate, docker)
+        health = wait(gate)
         if health.healthy:
             drained = drain_older(gate, docker)
             after = f", drained {drained} older" if drained else ""
@@ -89,23 +90,28 @@ def main() -> int:
     )
 
 
-def wait(gate: Gate, docker: Any) -> Health:
-    """Ask until the pod is SERVING or COMPLETED, has FAILED for good, or the time is up; return the last answer."""
-    from karst.probe import probe
+def wait(gate: Gate) -> Health:
+    """Ask until the pod is healthy and in rotation, has FAILED for good, or the time is up; return the last answer."""
+    from karst.probe import probe, ready
 
     deadline = time.monotonic() + gate.timeout
+    where: dict[str, Any] = {
+        "sni": gate.pod,
+        "address": gate.address,
+        "secrets_dir": gate.secrets_dir,
+        "trust_domain": gate.trust_domain,
+    }
     while True:
-        health = probe(
-            gate.service,
-            sni=gate.pod,
-            address=gate.address,
-            secrets_dir=gate.secrets_dir,
-            trust_domain=gate.trust_domain,
-            timeout=2.0,
-        )
-        if health.healthy or health.status == "FAILED" or time.monotonic() >= deadline:
+        health = probe(gate.service, **where)
+        if health.healthy and (not health.app_port or ready(gate.service, **where)):
             return health
+        if health.status == "FAILED" or time.monotonic() >= deadline:
+            break
         time.sleep(POLL_SECONDS)
+    if health.healthy:
+        reason = f"the app listens on port {health.app_port}, and its sidecar does not get through to it"
+        return dataclasses.replace(health, status="NOT_SERVING", reason=reason)
+    return health
 
 
 def drain_older(gate: Gate, docker: Any) -> int:

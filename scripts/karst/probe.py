@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from karst.errors import KarstError
-from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable
+from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable, connect, get_status
 
 if TYPE_CHECKING:
     import grpc
@@ -168,6 +168,34 @@ def probe(
             return client.health()
     except Unreachable as err:
         return Health(service, UNREACHABLE, reason=err.message)
+
+
+def ready(
+    service: str,
+    *,
+    address: tuple[str, int] = EDGE,
+    secrets_dir: Path | str = "secrets",
+    sni: str | None = None,
+    timeout: float = 2.0,
+    trust_domain: str = TRUST_DOMAIN,
+) -> bool:
+    """Whether the sidecar passes requests on to the app: what its callers ask before they send any.
+
+    The runner may know that the app listens some tenths of a second before Envoy does.
+    """
+    try:
+        tls = connect(
+            service,
+            address,
+            Path(secrets_dir),
+            sni=sni,
+            timeout=timeout,
+            trust_domain=trust_domain,
+            protocol="http/1.1",
+        )
+        return get_status(tls, service, "/.karst/ready") == 200
+    except Unreachable:
+        return False
 
 
 def probe_all(services: list[str], **options: Any) -> list[Health]:

@@ -63,9 +63,9 @@ class Stack:
     def variables(self) -> dict[str, Any]:
         """What envs/local is given as a variables file."""
         extra = {"otlp_endpoint": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")}
-        timeout = os.environ.get("KARST_GATE_TIMEOUT")
-        if timeout:
-            extra["gate_timeout"] = timeout
+        for name in ("gate_timeout", "drain_seconds"):
+            if value := os.environ.get(f"KARST_{name.upper()}"):
+                extra[name] = value
         return {
             "stack": self.name,
             "slugs_file": str(self.list_file),

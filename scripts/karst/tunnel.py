@@ -53,16 +53,9 @@ class Tunnel:
     ) -> None:
         """Connect, shake hands and check the identity; raises Unreachable."""
         self.failure = ""
-        self._service = service
-        self._where = f"{address[0]}:{address[1]}"
-        self._secrets_dir = secrets_dir
-        context = client_context(secrets_dir)
-        self._tls = self._connect(context, address, sni or service, timeout)
-        try:
-            self._check(spiffe_id(service, trust_domain))
-        except BaseException:
-            self._tls.close()
-            raise
+        self._tls = connect(
+            service, address, secrets_dir, sni=sni, timeout=timeout, trust_domain=trust_domain, protocol="h2"
+        )
         # gRPC cannot be given a socket, only a place: a folder that nobody else can enter.
         self._folder = tempfile.TemporaryDirectory(prefix="karst-")
         path = os.path.join(self._folder.name, "grpc")
@@ -87,50 +80,6 @@ class Tunnel:
             self._stop_write = -1
             self._thread.join(5)
             self._folder.cleanup()
-
-    # ------------------------------------------------------------------------------------------------ the handshake
-    def _connect(self, context: ssl.SSLContext, address: tuple[str, int], sni: str, timeout: float) -> ssl.SSLSocket:
-        name = f"`{self._service}` at {self._where}"
-        try:
-            raw = socket.create_connection(address, timeout)
-        except ConnectionRefusedError:
-            raise Unreachable(
-                f"{name}: connection refused: nothing listens there (is the edge up?)", code="refused"
-            ) from None
-        except TimeoutError:
-            raise Unreachable(f"{name}: no connection within {timeout:g} s", code="timeout") from None
-        except OSError as err:
-            raise Unreachable(f"{name}: {err.strerror or err}", code="unreachable") from None
-        try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return context.wrap_socket(raw, server_hostname=sni)
-        except ssl.SSLCertVerificationError as err:
-            raw.close()
-            ca = self._secrets_dir / "ca.pem"
-            raise Unreachable(
-                f"{name}: its certificate is not trusted by {ca} ({err.verify_message})", code="untrusted"
-            ) from None
-        except TimeoutError:
-            raw.close()
-            raise Unreachable(f"{name}: no TLS answer within {timeout:g} s", code="timeout") from None
-        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
-            # The edge closes at once when it cannot resolve the name, or when its sidecar does not listen.
-            raw.close()
-            raise Unreachable(
-                f"{name}: closed before TLS began: no running service answers to that name", code="closed"
-            ) from None
-        except (ssl.SSLError, OSError) as err:
-            raw.close()
-            raise Unreachable(f"{name}: {in_words(err)}", code="tls") from None
-
-    def _check(self, wanted: str) -> None:
-        names: Any = (self._tls.getpeercert() or {}).get("subjectAltName", ())
-        identities = [value for kind, value in names if kind == "URI"]
-        if identities != [wanted]:
-            found = ", ".join(map(str, identities)) or "no identity"
-            raise Unreachable(
-                f"`{self._service}` at {self._where}: its certificate says {found}, not {wanted}", code="wrong_identity"
-            )
 
     # ---------------------------------------------------------------------------------------------------- the relay
     def _relay(self) -> None:
@@ -194,12 +143,90 @@ def _readable(*ends: Any, wait: bool = True) -> list[Any]:
     return select.select(ends, [], [], None if wait else 0)[0]
 
 
-def client_context(secrets_dir: Path) -> ssl.SSLContext:
+def connect(
+    service: str,
+    address: tuple[str, int],
+    secrets_dir: Path,
+    *,
+    sni: str | None = None,
+    timeout: float = 2.0,
+    trust_domain: str = TRUST_DOMAIN,
+    protocol: str = "h2",
+) -> ssl.SSLSocket:
+    """Connect, shake hands and check the server's identity; ``protocol`` is h2 or http/1.1. Raises Unreachable."""
+    name = f"`{service}` at {address[0]}:{address[1]}"
+    tls = _shake_hands(client_context(secrets_dir, protocol), name, address, sni or service, timeout, secrets_dir)
+    try:
+        names: Any = (tls.getpeercert() or {}).get("subjectAltName", ())
+        identities = [value for kind, value in names if kind == "URI"]
+        wanted = spiffe_id(service, trust_domain)
+        if identities != [wanted]:
+            found = ", ".join(map(str, identities)) or "no identity"
+            raise Unreachable(f"{name}: its certificate says {found}, not {wanted}", code="wrong_identity")
+    except BaseException:
+        tls.close()
+        raise
+    return tls
+
+
+def _shake_hands(
+    context: ssl.SSLContext, name: str, address: tuple[str, int], sni: str, timeout: float, secrets_dir: Path
+) -> ssl.SSLSocket:
+    try:
+        raw = socket.create_connection(address, timeout)
+    except ConnectionRefusedError:
+        raise Unreachable(
+            f"{name}: connection refused: nothing listens there (is the edge up?)", code="refused"
+        ) from None
+    except TimeoutError:
+        raise Unreachable(f"{name}: no connection within {timeout:g} s", code="timeout") from None
+    except OSError as err:
+        raise Unreachable(f"{name}: {err.strerror or err}", code="unreachable") from None
+    try:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return context.wrap_socket(raw, server_hostname=sni)
+    except ssl.SSLCertVerificationError as err:
+        raw.close()
+        ca = secrets_dir / "ca.pem"
+        raise Unreachable(
+            f"{name}: its certificate is not trusted by {ca} ({err.verify_message})", code="untrusted"
+        ) from None
+    except TimeoutError:
+        raw.close()
+        raise Unreachable(f"{name}: no TLS answer within {timeout:g} s", code="timeout") from None
+    except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
+        # The edge closes at once when it cannot resolve the name, or when its sidecar does not listen.
+        raw.close()
+        raise Unreachable(
+            f"{name}: closed before TLS began: no running service answers to that name", code="closed"
+        ) from None
+    except (ssl.SSLError, OSError) as err:
+        raw.close()
+        raise Unreachable(f"{name}: {in_words(err)}", code="tls") from None
+
+
+def get_status(tls: ssl.SSLSocket, service: str, path: str) -> int:
+    """Ask ``path`` by one HTTP/1.1 GET on a connection made for it, and return the status; raises Unreachable."""
+    import http.client
+
+    connection = http.client.HTTPConnection(service)
+    connection.sock = tls
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as err:
+        words = in_words(err) if isinstance(err, OSError) else "it did not answer in HTTP"
+        raise Unreachable(f"`{service}`: {words}", code="no_answer") from None
+    finally:
+        connection.close()
+
+
+def client_context(secrets_dir: Path, protocol: str = "h2") -> ssl.SSLContext:
     """TLS 1.3 as the operator, trusting the mesh's CA alone; raises Unreachable when a file is missing or wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False  # the identity is the URI, see Tunnel._check; SNI may be a pod's own name
-    context.set_alpn_protocols(["h2"])
+    context.check_hostname = False  # the identity is the URI, see connect(); SNI may be a pod's own name
+    context.set_alpn_protocols([protocol])
     hint = "the identities are made by the first `make apply`; or say where they are with --secrets"
     try:
         context.load_verify_locations(secrets_dir / "ca.pem")

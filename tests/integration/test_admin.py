@@ -101,6 +101,18 @@ def test_post_deploy_over_the_unix_socket_ends_in_a_result_with_every_service_he
     assert verify(admin.data / "audit.ndjson").ok
 
 
+def test_a_dry_run_says_by_service_what_would_change_and_changes_nothing(kit: Kit, admin: Admin) -> None:
+    before = kit.pods()
+    changed = [*SLUGS[:2], {"slug": "bb:acme/job", "env": {"ROUND": "1"}}]
+    events = admin.lines("/deploy", {"slugs": changed, "dry_run": True})
+    assert events[-1]["outcome"] == "ok", events
+    plan = json.loads(admin.curl("/v1/plan"))["plan"]
+    assert {name: entry["action"] for name, entry in plan["services"].items() if entry["action"] != "none"} == {
+        "job": "replace"
+    }
+    assert (plan["applicable"], kit.pods()) == (True, before)
+
+
 def test_the_api_shows_services_logs_and_numbers_of_the_real_stack(admin: Admin) -> None:
     """From Docker's labels, the health over mTLS, and Envoy's own statistics."""
     services = {row["service"]: row for row in json.loads(admin.curl("/v1/services"))["services"]}

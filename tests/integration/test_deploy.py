@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import HELLO
+from tests.integration.conftest import HELLO, JOB
+from tests.support.envoy import base
 from tests.support.githost import GitHost
-from tests.support.kit import Kit, docker
+from tests.support.kit import ROOT, Kit, docker
+from tests.support.mesh import STANDINS
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
 
@@ -67,6 +70,64 @@ print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
         check=False,
     )
     assert done.stdout.strip() == "SERVING", done.stderr
+
+
+def test_a_neighbour_container_gets_nothing_but_refusals(kit: Kit) -> None:
+    """`caller` binds 0.0.0.0:8000, and yet only 15000 answers, to those with a certificate. tests/mesh has the rest."""
+    plaintext = "GET / HTTP/1.1\r\nHost: caller\r\n\r\n"
+    closed = {"app": 8000, "runner": 50051, "outbound": 15001, "metrics": 9901}
+    tasks: list[dict[str, object]] = [{"host": "caller", "port": port, "send": plaintext} for port in closed.values()]
+    tasks += [
+        {"host": "caller", "port": 15000, "send": plaintext},
+        {"host": "caller", "port": 15000, "tls": True, "cert": "", "path": "/"},
+    ]
+    done = subprocess.run(
+        [
+            *(
+                "docker",
+                "run",
+                "--rm",
+                "-i",
+                "--network",
+                f"iacnet-{kit.stack}",
+                "--volume",
+                f"{STANDINS}:/standins:ro",
+            ),
+            *(base(), "python3", "/standins/client.py"),
+        ],
+        input=json.dumps(tasks),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    answers = json.loads(done.stdout)
+    assert answers[:4] == [{"error": "TimeoutError: timed out"}] * 4
+    assert answers[4].get("answer", "") == ""
+    assert "status" not in answers[5]
+
+
+def test_the_number_of_processes_of_a_plan_does_not_grow_with_the_services(kit: Kit, tmp_path: Path) -> None:
+    """Every program of the kit starts through one Python: a wrapper counts its starts for 2 and for 12 services."""
+    starts = tmp_path / "starts"
+    real = subprocess.run(
+        [str(ROOT / "scripts" / "toolchain" / "environment"), "--path"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    wrapper = tmp_path / "venv" / "bin" / "python"
+    wrapper.parent.mkdir(parents=True)
+    wrapper.write_text(f'#!/bin/sh\necho start >>"{starts}"\nexec "{real}/bin/python" "$@"\n')
+    wrapper.chmod(0o755)
+    counts = []
+    for number in (2, 12):
+        other = Kit(tmp_path / f"plan{number}", env={"KARST_VENV": str(wrapper.parent.parent)})
+        (other.home / "app").mkdir()
+        (other.home / "app" / "main.py").write_text(JOB)
+        other.write_list([{"slug": "dir:app", "name": f"job-{index}"} for index in range(number)])
+        starts.unlink(missing_ok=True)
+        other.iac("plan", "--file", str(other.list_file))
+        counts.append(len(starts.read_text().splitlines()))
+    assert counts[0] == counts[1]
+    assert counts[0] >= 6  # iac itself, and fetch, detect, render and identity (for services and for the edge)
 
 
 def test_logs_show_what_an_app_printed(kit: Kit) -> None:

@@ -52,6 +52,7 @@ class Kit:
             "KARST_EDGE_PORT": str(edge),
             "KARST_METRICS_PORT": str(metrics),
             "KARST_FRONT_DOOR_PORT": str(front),
+            "KARST_DRAIN_SECONDS": "3",
             "NO_COLOR": "1",
             **self.env,
         }
