@@ -237,5 +237,6 @@ def test_cleaning_keeps_text_and_takes_terminal_control() -> None:
 
 
 def test_of_envoys_numbers_the_telling_ones_are_kept() -> None:
-    text = "http.inbound.downstream_rq_total: 7\nserver.live: 1\ncluster.x.y: 3\nhttp.inbound.downstream_rq_time: P0(nan,1.0)\n"
+    text = "http.inbound.downstream_rq_total: 7\nserver.live: 1\ncluster.x.y: 3\n"
+    text += "http.inbound.downstream_rq_time: P0(nan,1.0)\n"
     assert parse_stats(text) == {"http.inbound.downstream_rq_total": 7, "server.live": 1}

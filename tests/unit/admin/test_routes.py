@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_every_route_of_the_app_is_in_this_matrix_and_in_the_document(app: App) 
         for rule in rules
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    paths = yaml.safe_load(open(meta.__file__.replace("meta.py", "openapi.yaml")))["paths"]
+    paths = yaml.safe_load(Path(meta.__file__).with_name("openapi.yaml").read_text())["paths"]
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert routes == documented
     named = {(method, path.replace(RUN, "{run_id}").replace("/web/", "/{service}/")) for method, path, _ in ROUTES}
@@ -412,7 +413,8 @@ def test_a_client_that_does_not_read_its_stream_is_cut_off(start_app: Callable[.
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", app.port))
-        head = f"GET /v1/services/web/logs?follow=1&tail=2000 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {app.token('viewer')}\r\n\r\n"
+        head = "GET /v1/services/web/logs?follow=1&tail=2000 HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Authorization: Bearer {app.token('viewer')}\r\n\r\n"
         client.sendall(head.encode())
         limit = app.instance.context.streams["tcp"]
         _until(lambda: limit.open == 1)

@@ -448,4 +448,4 @@ def test_a_run_that_cannot_be_audited_is_not_started(app: App) -> None:
     answer = app.call("POST", "/deploy", role="deployer", body=todo())
     assert answer.status == 500
     assert app.call("GET", "/v1/deploys", role="viewer").json()["deploys"] == []
-    assert not [path for path in (app.data / "runs").iterdir()]
+    assert not list((app.data / "runs").iterdir())
