@@ -129,7 +129,7 @@ class Run:
             self._drop_plan()
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
-        answers = self._probe()
+        answers = self._probe(patience=10 if outcome.ok else 0)
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
             if gates and len(gates) == len(outcome.errors):
@@ -143,10 +143,10 @@ class Run:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         return int(Exit.OK)
 
-    def _probe(self) -> list[Health]:
+    def _probe(self, patience: float = 10) -> list[Health]:
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + patience
             answers = ask(self.stack)
             while not all(answer.healthy for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
