@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from karst.detect import apps, launch, targets
+from karst.detect import apps, declared, launch, targets
 from karst.detect.manifests import Script, import_name, normalise
 from karst.detect.reach import start_blocks
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -115,7 +115,8 @@ def _mains(repo: Repo, root: str, names: list[str]) -> Outcome:
     reason = f"the package `{chosen}` has a __main__.py"
     if len(found) > 1:
         reason += f" (chosen among {', '.join(sorted(found))})"
-    return Hit(replace(made, why=reason), reason, made.evidence)
+    hit = Hit(replace(made, why=reason), reason, made.evidence)
+    return declared.instead_of(repo, hit) or hit
 
 
 def root_main(repo: Repo) -> Outcome:
@@ -132,7 +133,8 @@ def app_file(repo: Repo) -> Outcome:
         path = f"{package}/__main__.py"
         if repo.tree.has(path) and (repo.manifest.declared or not repo.in_subproject(path)):
             made = launch.module(repo, path, package, "")
-            return Hit(made, f"the package `{package}` has a __main__.py", made.evidence)
+            hit = Hit(made, f"the package `{package}` has a __main__.py", made.evidence)
+            return declared.instead_of(repo, hit) or hit
     inner = _mains(repo, "src", repo.tree.children("src"))
     if isinstance(inner, Hit):
         return inner
@@ -147,7 +149,12 @@ def _first_file(repo: Repo, names: tuple[str, ...], where: str) -> Outcome:
             continue
         made = launch.start_file(repo, name)
         if made:
-            return Hit(made, f"{name} {made.why}", made.evidence)
+            hit = Hit(made, f"{name} {made.why}", made.evidence)
+            other = declared.instead_of(repo, hit)
+            if not other:
+                return hit
+            why.append(other.why)
+            continue
         why.append(f"{name} only defines things: running it would do nothing")
     return Miss("; ".join(why))
 

@@ -6,8 +6,8 @@ import ast
 import re
 from dataclasses import replace
 
-from karst.detect import apps, commands, dockerfile, launch, manifests, targets
-from karst.detect.commands import NeedsShell
+from karst.detect import apps, launch
+from karst.detect.declared import own
 from karst.detect.errors import DetectError
 from karst.detect.frameworks import APP_CLASSES
 from karst.detect.launch import Launch
@@ -18,53 +18,8 @@ ROOT_NAMES = [f"{stem}.py" for stem in (
     "streamlit_app", "service", "runner", "launch", "launcher", "index",
 )]  # fmt: skip
 
-
-def own(repo: Repo, path: str) -> bool:
-    """Whether a file belongs to the project at the root: a subproject's files are started by ``path:``."""
-    return not repo.in_subproject(path)
-
-
-def dockerfile_command(repo: Repo) -> Outcome:
-    """What the repository's own Dockerfile starts, when that is a file, module or object of the tree."""
-    found = dockerfile.read(repo.tree)
-    if found is None:
-        return Miss("there is no Dockerfile at the root")
-    written, line = _written(found)
-    if written is None:
-        return Miss(f"{found.path} starts nothing itself")
-    where = f"{found.path}:{line}"
-    try:
-        command = commands.parse(written) if isinstance(written, str) else commands.words(written)
-        target = targets.target_of(repo, command)
-    except NeedsShell as err:
-        return Miss(f"{where} needs a shell ({err})")
-    if target.kind in ("program", "script") or not target.path or not own(repo, target.path):
-        return Miss(f"{where} starts nothing that is a Python file of this project")
-    if "manage.py" in target.path:
-        return Miss(f"{where} runs manage.py: left to the Django rule")
-    made = _from_target(repo, target)
-    return Hit(made, f"{where} starts it", where) if made else Miss(f"{target.path} only defines things")
-
-
-def _written(found: dockerfile.Dockerfile) -> tuple[list[str] | str | None, int]:
-    entry, command = found.entrypoint, found.command
-    if entry and command and isinstance(entry[0], list) and isinstance(command[0], list):
-        return [*entry[0], *command[0]], command[1]
-    chosen = entry or command
-    return (chosen[0], chosen[1]) if chosen and chosen[0] else (None, 0)
-
-
-def _from_target(repo: Repo, target: targets.Target) -> Launch | None:
-    facts = repo.facts(target.path)
-    if target.kind == "app":
-        for app in [*apps.objects(repo.modules, facts), *apps.factories(repo.modules, facts)]:
-            if app.name == target.name:
-                return launch.app_object(repo, target.path, app)
-        return None
-    made = launch.start_file(repo, target.path)
-    if made and target.rest and made.how in ("file", "module") and not any("$" in word for word in target.rest):
-        return replace(made, argv=(*made.argv, *target.rest))
-    return made
+# These names alone say that the file is started; the others also name modules, and must show it.
+_SAY_IT = {f"{stem}.py" for stem in ("server", "run", "start", "bot", "serve", "runserver", "launch", "launcher")}
 
 
 def django(repo: Repo) -> Outcome:
@@ -161,7 +116,7 @@ def root_named(repo: Repo) -> Outcome:
     for name in [*ROOT_NAMES, *named]:
         if repo.tree.has(name):
             made = launch.start_file(repo, name)
-            if made and (made.strong or name in named):
+            if made and (made.strong or name in named or name in _SAY_IT):
                 return Hit(made, f"{name} at the root {made.why}", made.evidence)
     return Miss("no server.py, run.py, start.py, bot.py … at the root that starts something")
 
@@ -170,16 +125,22 @@ def server_module(repo: Repo) -> Outcome:
     """The one module of the project that serves when it is run, or the one that holds an application."""
     runs: list[Launch] = []
     holds: list[Launch] = []
+    broken = ""
     for path in repo.tree.python_files(scan=True):
         text = repo.tree.text(path) or ""
         if not own(repo, path) or path.count("/") > 4 or not _HINT.search(text):
             continue
         facts = repo.modules.facts(path)
-        made = None if facts.error else launch.start_file(repo, path)
+        if facts.error:
+            broken = broken or path
+            continue
+        made = launch.start_file(repo, path)
         if made and made.kind == "server":
             (holds if made.how in ("uvicorn", "gunicorn", "sanic", "dash") else runs).append(made)
     for group, what in ((runs, "serves when it is run"), (holds, "holds an application")):
         distinct = [item for item in group if not _factory_of(item, group)]
+        if broken and distinct and group is holds:
+            repo.facts(broken)  # it may be what serves the application; half a program is no answer
         if len(distinct) == 1:
             made = distinct[0]
             return Hit(made, f"{made.path} is the one module that {what}: it {made.why}", made.evidence)
@@ -230,6 +191,3 @@ def package_app(repo: Repo) -> Outcome:
             if made and made.kind == "server":
                 return Hit(made, f"{path} {made.why}", made.evidence)
     return Miss("no app/main.py, create_app() … in the usual places")
-
-
-__all__ = ["django", "dockerfile_command", "manifests", "package_app", "root_named", "server_module"]

@@ -111,10 +111,11 @@ def _python_evidence(repo: Repo) -> str:
     return next(iter(repo.tree.python_files()), "")
 
 
-def monorepo(folders: list[str]) -> DetectError:
+def monorepo(folders: list[str], *, declared: bool = False) -> DetectError:
     """Several projects, or one that is not at the root: the user says which by ``path:``."""
     if len(folders) == 1:
-        message = f"the root is no Python project; the one there is lies in `{folders[0]}`"
+        root = "nothing at the root starts" if declared else "the root is no Python project"
+        message = f"{root}; the project there is lies in `{folders[0]}`"
         hint = f"set `path: {folders[0]}`"
     else:
         message = f"the repository holds several projects: {listed(folders)}"

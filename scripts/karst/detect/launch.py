@@ -80,8 +80,14 @@ def start_file(repo: Repo, path: str) -> Launch | None:
         return function(repo, path, "main")
     if busy is not None:
         launch = _plain(repo, facts, busy.lineno, "does its work when it is run", None)
-        return replace(launch, strong=_calls_name(facts, "main"))
+        return replace(launch, strong=_calls_name(facts, "main") or _long_running(facts))
     return None
+
+
+def _long_running(facts: Facts) -> bool:
+    """True for bots and consumers: an object of theirs is made, and its ``run`` is called at module level."""
+    made = {facts.qualified(call.func) for found in facts.bound.values() for call in found}
+    return not fw.LONG_OWNERS.isdisjoint(made)
 
 
 def _calls_name(facts: Facts, name: str) -> bool:

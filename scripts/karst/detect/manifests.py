@@ -40,6 +40,10 @@ class Manifest:
         package_roots: folders that hold the import packages ("" is the root).
         package_map: import package → folder, where they differ.
         workspace: member folders of a uv workspace.
+        installable: the backend would find something to pack.
+        included: requirements files that those of the root include.
+        packaged: top-level names that get installed, where the manifest lists them.
+        explicit_roots: package folders that the manifest names.
     """
 
     name: str = ""
@@ -53,6 +57,9 @@ class Manifest:
     package_map: dict[str, str] = field(default_factory=dict)
     workspace: list[str] = field(default_factory=list)
     installable: bool = False
+    included: set[str] = field(default_factory=set)
+    packaged: set[str] | None = None
+    explicit_roots: list[str] = field(default_factory=list)
 
     def depends_on(self, *names: str) -> bool:
         return any(name in self.dependencies for name in names)
@@ -65,6 +72,19 @@ class Manifest:
         match = _REQUIREMENT.match(text)
         if match:
             self.dependencies.setdefault(normalise(match.group(1)), match.group(3).strip())
+
+    def add_packages(self, names: object) -> None:
+        """Note an explicit list of what gets installed; anything that is not one says nothing."""
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            self.packaged = (self.packaged or set()) | {str(name).split(".")[0] for name in names}
+
+    def installs(self, module: str, path: str) -> bool:
+        """Whether a module of the tree is among what installing the project brings."""
+        if self.packaged is not None and module.split(".")[0] not in self.packaged:
+            return False
+        if not self.explicit_roots or module.split(".")[0] in self.package_map:
+            return True
+        return any(not root or path.startswith(root + "/") for root in self.explicit_roots)
 
     def add_root(self, folder: object) -> None:
         if isinstance(folder, str):
@@ -111,7 +131,8 @@ def read(tree: Tree) -> Manifest:
     _conda(tree, found)
     for path in requirement_files(tree):
         found.declare(f"{path}:1")
-        _requirements(tree, path, found, seen=set())
+        _requirements(tree, path, found, found.included)
+    found.explicit_roots = list(found.package_roots)
     for root in ("", "src", "lib", "python"):
         if not root or (tree.is_folder(root) and not tree.has(f"{root}/__init__.py")):
             found.add_root(root)

@@ -184,6 +184,9 @@ def _packages(found: Manifest, tool: dict[str, Any]) -> None:
             found.add_root(folder)
         elif isinstance(folder, str):
             found.package_map[package] = folder.strip("/")
+    found.add_packages(setuptools.get("packages"))
+    if found.packaged is not None:
+        found.add_packages(setuptools.get("py-modules"))
     where = _table(setuptools, "packages", "find").get("where")
     for folder in where if isinstance(where, list) else []:
         found.add_root(folder)

@@ -96,7 +96,11 @@ class Repo:
     def subprojects(self) -> list[str]:
         """Folders (not tests, docs, examples) with a Python manifest of their own, the shallow ones only."""
         if self._subprojects is None:
-            self._subprojects = _subprojects(self.tree)
+            found = _subprojects(self.tree)
+            if self.manifest.declared:  # a package of the root's own project may list its requirements apart
+                found = [f for f in found if not self.tree.has(f"{f}/__init__.py") or _stands_alone(self.tree, f)]
+            included = {path.rpartition("/")[0] for path in self.manifest.included}
+            self._subprojects = [folder for folder in found if folder not in included]
         return self._subprojects
 
     def in_subproject(self, path: str) -> str:
@@ -123,6 +127,10 @@ def _subprojects(tree: Tree) -> list[str]:
             found.append(folder)
     unique = sorted(set(found), key=lambda folder: (folder.count("/"), folder))
     return [f for f in unique if not any(f.startswith(other + "/") for other in unique if other != f)]
+
+
+def _stands_alone(tree: Tree, folder: str) -> bool:
+    return any(tree.has(f"{folder}/{name}") for name in _MARKERS if name != "requirements.txt")
 
 
 def _declares(text: str) -> bool:

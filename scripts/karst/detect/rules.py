@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from karst.detect import conventions, extensions, foreign, overrides, pythons, scan
+from karst.detect import conventions, declared, extensions, foreign, overrides, pythons, scan
 from karst.detect.arguments import needed, needed_by_function
 from karst.detect.errors import DetectError
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -33,7 +33,7 @@ RULES: tuple[Rule, ...] = (
     Rule("package-main", "C2", conventions.package_main),
     Rule("root-main", "C3", conventions.root_main),
     Rule("app-file", "C4", conventions.app_file),
-    Rule("dockerfile", "C5", extensions.dockerfile_command),
+    Rule("dockerfile", "C5", declared.dockerfile_command),
     Rule("django", "C6", extensions.django),
     Rule("root-named", "C7", extensions.root_named),
     Rule("monorepo", "C8", scan.monorepo),

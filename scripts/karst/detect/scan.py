@@ -8,7 +8,7 @@ from karst.detect import foreign, launch
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
-from karst.detect.skip import TOOL_FILES, chore, training
+from karst.detect.skip import TOOL_FILES, chore, training, words
 
 _HINT = re.compile(r"__main__|def main\(")
 _NAMES = ("main", "app", "server", "run", "start", "cli", "bot", "__main__")
@@ -57,7 +57,8 @@ def _candidates(repo: Repo) -> list[Launch]:
     found: list[Launch] = []
     for path in repo.tree.python_files(scan=True):
         name = path.rpartition("/")[2]
-        if name in TOOL_FILES or repo.in_subproject(path) or not _HINT.search(repo.tree.text(path) or ""):
+        helper = name in TOOL_FILES or {"test", "tests"} & set(words(name))
+        if helper or repo.in_subproject(path) or not _HINT.search(repo.tree.text(path) or ""):
             continue
         facts = repo.modules.facts(path)
         if facts.error or not (facts.guard or "main" in facts.functions):
@@ -97,7 +98,7 @@ def refuse(repo: Repo) -> DetectError:
             evidence=f"{serving[0]}:1",
         )
     if folders and not repo.manifest.installable:
-        return foreign.monorepo(folders)
+        return foreign.monorepo(folders, declared=bool(repo.manifest.declared))
     evidence = repo.manifest.declared
     if repo.manifest.distribution:
         name = repo.manifest.name or "it"

@@ -123,6 +123,9 @@ def _setup(tree: Tree, found: Manifest, text: str, literals: Literals, call: ast
         found.pythons.append(PythonSpec(spec, f"setup.py:{line_of(text, 'python_requires', call.lineno)}"))
     for item in _strings(values.get("install_requires")):
         found.add_requirement(item)
+    found.add_packages(values.get("packages"))
+    if found.packaged is not None:
+        found.add_packages(values.get("py_modules"))
     mapping = values.get("package_dir")
     if isinstance(mapping, dict):
         for package, folder in mapping.items():

@@ -159,7 +159,8 @@ def console(repo: Repo, name: str, target: str, evidence: str) -> Launch:
         start=start,
         install=True,
     )
-    if not repo.manifest.installable and path and attribute:
+    installed = repo.manifest.installable and repo.manifest.installs(dotted, path)
+    if path and attribute and not installed:
         direct = launch.function(repo, path, attribute)
         return replace(made, argv=direct.argv, how="function", env=direct.env, install=direct.install)
     return made

@@ -55,8 +55,8 @@ class Tree:
             following: list[str] = []
             for folder in level:
                 entries = self._scan(folder)
-                if folder and any(entry.name == "pyvenv.cfg" for entry in entries):
-                    continue  # a committed virtual environment
+                if folder and self._virtual_environment(folder, entries):
+                    continue
                 self.folders.add(folder)
                 for entry in entries:
                     count += 1
@@ -78,6 +78,16 @@ class Tree:
                 return sorted(found, key=lambda entry: entry.name)
         except OSError:
             return []
+
+    def _virtual_environment(self, folder: str, entries: list[os.DirEntry[str]]) -> bool:
+        """A committed virtual environment, of today's kind or of the old virtualenv's."""
+        names = {entry.name for entry in entries}
+        if "pyvenv.cfg" in names:
+            return True
+        scripts = "bin" if "bin" in names else "Scripts" if "Scripts" in names else ""
+        return bool(scripts) and any(
+            (self.root / folder / scripts / name).is_file() for name in ("activate", "activate_this.py", "activate.bat")
+        )
 
     @staticmethod
     def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,1 @@
+"""Real repositories with the start a person found by reading them, and the detector's score against that."""
