@@ -144,7 +144,8 @@ def _pdm_lock(facts: _Facts) -> Plan | None:
         return None
     table = facts.tree.toml("pyproject.toml").get("project", {})
     pins = pdm.lock_pins(facts.tree.toml("pdm.lock"), table, facts.extras, facts.request.python)
-    return _locked(facts, "pdm.lock", pins, [])
+    unconditional = [line for line in facts.project.requires or [] if ";" not in line]
+    return _locked(facts, "pdm.lock", pins, [name for line in unconditional if (name := _name(line))])
 
 
 def _pipfile_lock(facts: _Facts) -> Plan | None:

@@ -96,7 +96,7 @@ def read(tree: Tree, path: str) -> Requirements:
 
 def logical_lines(text: str) -> list[str]:
     """Lines with continuations joined and comments gone."""
-    joined = re.sub(r"\\\n\s*", " ", text)
+    joined = re.sub(r"[ \t]*\\\n\s*", " ", text)
     return [line for line in (re.sub(r"(^|\s+)#.*$", "", raw).strip() for raw in joined.split("\n")) if line]
 
 
