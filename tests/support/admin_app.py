@@ -215,6 +215,17 @@ class App:
                     received += chunk
             return received
 
+    def start_run(self, **env: str) -> str:
+        """Start a run that behaves as ``env`` says; return its id."""
+        answer = self.call("POST", "/v1/deploys", role="deployer", body=todo(**env))
+        assert answer.status == 202, answer.body
+        return str(answer.json()["id"])
+
+    def wait_for_event(self, run_id: str, kind: str = "log") -> None:
+        with self.open("GET", f"/v1/deploys/{run_id}/events", role="viewer") as response:
+            while json.loads(response.readline())["type"] != kind:
+                pass
+
     def wait_done(self, run_id: str, seconds: float = 15.0) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
