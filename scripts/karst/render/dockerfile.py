@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from karst.deps import APP, Plan
 from karst.errors import KarstError
@@ -50,19 +52,24 @@ class Image:
 
 def render(image: Image) -> str:
     """The Dockerfile. ``plan`` None means a repository without Python: its files on the runner image."""
+    return str(_template().render(**values(image)))
+
+
+@functools.cache
+def _template() -> Any:
     import jinja2
 
     environment = jinja2.Environment(  # noqa: S701 - not HTML: the filter `exec` is this file format's escaping
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["exec"] = exec_form
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values(image))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def exec_form(words: Sequence[str], more: Sequence[str] = ()) -> str:
     """A JSON array for RUN and CMD: one line of ASCII, no variable, no heredoc, whatever the words are."""
     text = json.dumps([*words, *more], ensure_ascii=True)
-    for character in "$<>`":
+    for character in "$<`":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
