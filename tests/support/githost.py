@@ -48,6 +48,7 @@ class GitHost(Repositories):
 
     Attributes:
         log: every request so far.
+        peak: the most requests that were under way at once.
         reject_tokens: answer 401 to any Authorization header that opens nothing, as hosts do for an expired token.
     """
 
@@ -57,6 +58,7 @@ class GitHost(Repositories):
         self.log: list[Request] = []
         self.tickets: dict[str, str] = {}
         self.reject_tokens = False
+        self.active = self.peak = 0
         self._lock = threading.Lock()
         self._servers: list[ThreadingHTTPServer] = []
 
@@ -136,6 +138,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._route()
 
     def _route(self) -> None:
+        with self.host._lock:
+            self.host.active += 1
+            self.host.peak = max(self.host.peak, self.host.active)
+        try:
+            self._dispatch()
+        finally:
+            with self.host._lock:
+                self.host.active -= 1
+
+    def _dispatch(self) -> None:
         self.entry = Request(
             self.command, self.path, 0, self.headers.get("Authorization", ""), self.server.server_address[1]
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10
 _SILENCE_SECONDS = 30
 _TRIES = 3
+_PAUSE_SECONDS = 0.3
 _MAX_JSON = 4 << 20
 _PASSING = {429, 500, 502, 503, 504}
 USER_AGENT = "git/2.40 (karstkit)"  # some hosts answer info/refs only to a name that begins with git/
@@ -140,7 +141,7 @@ def _patiently(
             if attempt == _TRIES or response.status_code not in _PASSING:
                 return response
             response.close()
-        time.sleep(min(0.3 * attempt, budget.left()))
+        time.sleep(min(_PAUSE_SECONDS * attempt, budget.left()))
     raise AssertionError("unreachable")
 
 

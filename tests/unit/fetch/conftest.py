@@ -18,6 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if re.fullmatch(r"KARST_(GH|GL|BB)_URL|KARST_FETCH_.*|GIT_CONFIG.*|.*_TOKEN", name):
             monkeypatch.delenv(name)
+    monkeypatch.setattr("karst.fetch.web._PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("KARST_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from karst import lockfile
 from karst.errors import KarstError, UsageError
-from karst.fetch import Fetched, fetch_all, fetch_each, update
+from karst.fetch import Fetched, clone, fetch_all, fetch_each, parts, update
 from karst.manifest import parse_list
 from tests.support.githost import GitHost
 from tests.support.gitrepos import File
@@ -276,6 +275,28 @@ def test_a_submodule_that_cannot_be_had_is_named_and_tried_again(githost: GitHos
     assert len(fetch("gh:acme/app")["app"].missing) == 2
 
 
+def test_submodules_without_end_are_cut_off(githost: GitHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clone, "_MAX_DEPTH", 2)
+    files: dict[str, File] = {"x": "1"}
+    for number in range(4):
+        sha = githost.create(f"gh:acme/level{number}", files)
+        modules = f'[submodule "m"]\n path = m\n url = ../level{number}.git\n'
+        files = {"x": "1", ".gitmodules": modules, "m": ("m", sha)}
+    githost.create("gh:acme/app", files)
+    (lacking,) = fetch("gh:acme/app")["app"].missing
+    assert "the submodule m/m/m from" in lacking
+    assert "more than 2 levels" in lacking
+
+
+def test_too_many_submodules_are_not_begun(githost: GitHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MAX_SUBMODULES", 2)
+    sha = githost.create("gh:acme/lib", {"x": "1"})
+    modules = "".join(f'[submodule "{n}"]\n path = m{n}\n url = ../lib.git\n' for n in range(3))
+    githost.create("gh:acme/app", {".gitmodules": modules, **{f"m{n}": ("m", sha) for n in range(3)}})
+    (lacking,) = fetch("gh:acme/app")["app"].missing
+    assert lacking == "its submodules (it has 3 submodules, more than 2)"
+
+
 def test_a_submodule_never_reads_this_machines_files(githost: GitHost, tmp_path: Path) -> None:
     lib = githost.create("gh:acme/lib", {"secret": "2\n"})
     path = githost.bare("gh:acme/lib")
@@ -327,9 +348,8 @@ def test_many_fetches_at_once_download_each_commit_once(githost: GitHost, tmp_pa
 def test_services_are_fetched_side_by_side(githost: GitHost) -> None:
     for number in range(6):
         githost.create(f"gh:acme/app{number}", {"v": str(number)}, delay=0.15)
-    start = time.monotonic()
     fetch(*(f"gh:acme/app{number}" for number in range(6)))
-    assert time.monotonic() - start < 6 * 3 * 0.15
+    assert githost.peak > 2
 
 
 def test_a_damaged_cache_entry_is_fetched_again(githost: GitHost) -> None:

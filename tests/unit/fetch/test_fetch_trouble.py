@@ -167,15 +167,16 @@ def test_a_bomb_is_refused_with_the_variable_that_allows_it(githost: GitHost, mo
     assert fetch_all(parse_list(["gh:acme/app"], Path("/")), Path("/"))
 
 
-@pytest.mark.parametrize("archive", ["ok", "none"])
+@pytest.mark.parametrize(("archive", "words"), [("ok", "MiB to download"), ("none", "its pack is larger")])
 def test_a_repository_larger_than_the_limit_is_refused_by_both_ways(
-    githost: GitHost, monkeypatch: pytest.MonkeyPatch, archive: str
+    githost: GitHost, monkeypatch: pytest.MonkeyPatch, archive: str, words: str
 ) -> None:
     githost.create("gh:acme/app", {"big": os.urandom(3 << 20)}, archive=archive)
     monkeypatch.setenv("KARST_FETCH_MAX_MB", "1")
     monkeypatch.setenv("KARST_FETCH_MAX_TREE_MB", "1")
     error = trouble("gh:acme/app")
     assert error.code == "too_large"
+    assert words in error.message
     assert "KARST_FETCH_MAX" in error.hint
 
 
