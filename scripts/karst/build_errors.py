@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from karst.build_packages import COMPILER, HEADERS, PKG_CONFIG, TOOLS
+from karst.build_packages import COMPILER, DISTRIBUTIONS, HEADERS, PKG_CONFIG, TOOLS
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,18 @@ def explain(log: str) -> Explanation:
             found = answer(match, package)
             if found is not None:
                 return found
-    return Explanation(
-        "build_failed", f"{_who(package)} could not be built", "the step's last lines say why", (), package
-    )
+    return _unknown(text, package)
+
+
+def _unknown(text: str, package: str) -> Explanation:
+    """What the step says last in the form of an error; a package that fails so is mostly older than the Python."""
+    errors = re.findall(r"^\s*((?:[\w.]*(?:Error|Exception)|error|E): [^\n]{3,200})$", text, re.M)
+    own = [line for line in errors if "Failed to build" not in line]
+    why = f": {own[-1]}" if own else ""
+    hint = "the step's last lines say why"
+    if package and "==" in package:
+        hint = f"{package} has no wheel for this Python: pin a newer version in the repository"
+    return Explanation("build_failed", f"{_who(package)} could not be built{why}", hint, (), package)
 
 
 def _package(text: str) -> str:
@@ -100,7 +109,7 @@ def _apt(packages: tuple[str, ...]) -> str:
 
 
 def _missing(code: str, message: str, packages: tuple[str, ...], package: str) -> Explanation:
-    unique = tuple(dict.fromkeys(packages))
+    unique = tuple(dict.fromkeys(DISTRIBUTIONS.get(package.split("==")[0].lower(), packages)))
     wheel = f", or pin a version of {package.split('==')[0]} that has a wheel for this Python" if package else ""
     return Explanation(code, message, _apt(unique) + wheel, unique, package)
 
@@ -275,7 +284,10 @@ _RULES: tuple[_Rule, ...] = (
         _tool,
     ),
     _rule(
-        [r"(?i:make sure the development packages of libxml2 and libxslt are installed)"],
+        [
+            r"make sure the development packages of libxml2 and libxslt",
+            r"make sure the libxml2 and libxslt development packages",
+        ],
         lambda match, package: _missing(
             "missing_library",
             f"{_who(package)} needs libxml2 and libxslt",
@@ -289,7 +301,6 @@ _RULES: tuple[_Rule, ...] = (
             r"Package '?([\w.+-]+)'?,? (?:required by '[^']*', )?(?:was )?not found",
             r"No package '([\w.+-]+)' found",
             r'Dependency "([\w.+-]+)" not found',
-            r"valid pkg-config name[^\n]*?\b(mysqlclient|mariadb)\b",
         ],
         _pkg_config,
     ),
@@ -299,6 +310,7 @@ _RULES: tuple[_Rule, ...] = (
             rf"(?:command|execute|Unknown compiler\(s\): \[\[)\s*'{_CC}'",
             rf"No such file or directory: '(?:/usr/bin/)?{_CC}'",
             rf"\b{_CC}: (?:command )?not found",
+            r"you need a (C compiler)",
         ],
         _compiler,
     ),
@@ -307,6 +319,7 @@ _RULES: tuple[_Rule, ...] = (
             r"(CMake) must be installed|Problem with the (CMake) installation",
             r"No such file or directory: '(cmake|ninja|make|swig|cargo|rustc|git|node|npm)'",
             r"\b(cmake|make|ninja|swig|pkg-config|git|node|npm): (?:command )?not found",
+            r"'(pkg-config|cmake|make|swig)' not found",
             r"(?:unable to execute|command) '(swig|cargo|make)'",
         ],
         _tool,
@@ -350,6 +363,7 @@ _RULES: tuple[_Rule, ...] = (
         [
             r"use_2to3 is invalid|Missing parentheses in call to 'print'",
             r"error in \S+ setup command: '?install_requires",
+            r"is for Python 2(?:\.7)? only",
         ],
         _says(
             "old_package",

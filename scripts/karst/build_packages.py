@@ -112,3 +112,22 @@ TOOLS = {
     "node": ("nodejs",),
     "npm": ("npm",),
 }
+# Distributions that need more than the first thing they miss: told at once, instead of one header per attempt.
+DISTRIBUTIONS = {
+    "dbus-python": ("libdbus-1-dev", "libglib2.0-dev", "pkg-config", "g++", "make", *COMPILER),
+    "gssapi": ("libkrb5-dev", *COMPILER),
+    "h5py": ("libhdf5-dev", "pkg-config", *COMPILER),
+    "lxml": ("libxml2-dev", "libxslt1-dev", *COMPILER),
+    "mysqlclient": ("default-libmysqlclient-dev", "pkg-config", *COMPILER),
+    "pillow": ("libjpeg62-turbo-dev", "zlib1g-dev", *COMPILER),
+    "psycopg": ("libpq-dev", *COMPILER),
+    "psycopg2": ("libpq-dev", *COMPILER),
+    "pycairo": ("libcairo2-dev", "pkg-config", *COMPILER),
+    "pycurl": ("libcurl4-openssl-dev", "libssl-dev", *COMPILER),
+    "pygobject": ("libgirepository1.0-dev", "libcairo2-dev", "pkg-config", *COMPILER),
+    "pyodbc": ("unixodbc-dev", "g++", *COMPILER),
+    "python-ldap": ("libldap-dev", "libsasl2-dev", *COMPILER),
+    "pyzmq": ("libzmq3-dev", "g++", "cmake", *COMPILER),
+    "uwsgi": ("libc6-dev", "gcc", "python3-dev"),
+    "xmlsec": ("libxmlsec1-dev", "pkg-config", *COMPILER),
+}
