@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import replace
 
-from karst.detect import apps, launch
+from karst.detect import apps, launch, readme
 from karst.detect.declared import own
 from karst.detect.errors import DetectError
 from karst.detect.frameworks import APP_CLASSES
@@ -15,8 +15,8 @@ from karst.detect.repo import Hit, Miss, Outcome, Repo
 
 ROOT_NAMES = [f"{stem}.py" for stem in (
     "server", "run", "start", "bot", "wsgi", "asgi", "application", "api", "web", "serve", "runserver",
-    "streamlit_app", "service", "runner", "launch", "launcher", "index",
-)]  # fmt: skip
+    "streamlit_app", "service", "runner", "launch", "launcher", "index", "manage",
+    )]  # fmt: skip
 
 # These names alone say that the file is started; the others also name modules, and must show it.
 _SAY_IT = {f"{stem}.py" for stem in ("server", "run", "start", "bot", "serve", "runserver", "launch", "launcher")}
@@ -116,6 +116,8 @@ def root_named(repo: Repo) -> Outcome:
     for name in [*ROOT_NAMES, *named]:
         if repo.tree.has(name):
             made = launch.start_file(repo, name)
+            if made and name == "manage.py" and made.kind != "server":
+                continue
             if made and (made.strong or name in named or name in _SAY_IT):
                 return Hit(made, f"{name} at the root {made.why}", made.evidence)
     return Miss("no server.py, run.py, start.py, bot.py … at the root that starts something")
@@ -145,6 +147,10 @@ def server_module(repo: Repo) -> Outcome:
             made = distinct[0]
             return Hit(made, f"{made.path} is the one module that {what}: it {made.why}", made.evidence)
         if distinct:
+            known = readme.mentioned(repo, distinct)
+            if known:
+                made, where = known
+                return Hit(made, f"of {len(distinct)} modules that serve {where} starts {made.path}", made.evidence)
             names = [item.path for item in distinct]
             repo.notes["server-module"] = names
             return Miss(f"several modules serve: {', '.join(names[:6])}")
@@ -165,29 +171,27 @@ def _factory_of(item: Launch, group: list[Launch]) -> bool:
     return any(other.path.startswith(folder + "/") and other is not item for other in group)
 
 
+_PLACES = ("main", "app", "server", "asgi", "wsgi", "api", "run", "application", "__init__")
+
+
 def package_app(repo: Repo) -> Outcome:
-    """An application at one of the usual places inside a package."""
-    roots = list(dict.fromkeys([*repo.names(), "app", "src", "api", "backend", "server", "web", "service"]))
-    roots += [f"src/{name}" for name in [*repo.names(), "app"]]
-    roots += [f"src/{name}" for name in repo.tree.children("src") if f"src/{name}" not in roots]
-    for root in roots:
-        for name in (
-            "main.py",
-            "app.py",
-            "server.py",
-            "asgi.py",
-            "wsgi.py",
-            "api.py",
-            "run.py",
-            "application.py",
-            "__init__.py",
-        ):
-            path = f"{root}/{name}"
+    """An application at one of the usual places inside a package.
+
+    With several modules that serve, the project's own package and ``app`` still say enough; other folders only when
+    all of those modules are in them.
+    """
+    serving = repo.notes.get("server-module", [])
+    sure = [*repo.names(), "app", *(f"src/{name}" for name in [*repo.names(), "app"])]
+    others = ["src", "api", "backend", "server", "web", "service"]
+    others += [f"src/{name}" for name in repo.tree.children("src")]
+    for root in dict.fromkeys([*sure, *others]):
+        if root not in sure and not all(path.startswith(root + "/") for path in serving):
+            continue
+        for stem in _PLACES:
+            path = f"{root}/{stem}.py"
             if not repo.tree.has(path) or not own(repo, path) or repo.tree.secondary(path):
                 continue
-            if repo.modules.facts(path).error:
-                continue
-            made = launch.start_file(repo, path)
+            made = None if repo.modules.facts(path).error else launch.start_file(repo, path)
             if made and made.kind == "server":
                 return Hit(made, f"{path} {made.why}", made.evidence)
     return Miss("no app/main.py, create_app() … in the usual places")

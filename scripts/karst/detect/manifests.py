@@ -84,7 +84,9 @@ class Manifest:
             return False
         if not self.explicit_roots or module.split(".")[0] in self.package_map:
             return True
-        return any(not root or path.startswith(root + "/") for root in self.explicit_roots)
+        stem = module.replace(".", "/")
+        folders = [f"{root}/" if root else "" for root in self.explicit_roots]
+        return any(path in (f"{folder}{stem}.py", f"{folder}{stem}/__init__.py") for folder in folders)
 
     def add_root(self, folder: object) -> None:
         if isinstance(folder, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 from karst.detect.facts import Facts, read
 from karst.detect.manifests import Manifest
@@ -19,6 +20,7 @@ class Modules:
         self.tree = tree
         self.manifest = manifest
         self._facts: dict[str, Facts] = {}
+        self._roots: dict[str, str] = {}
         self.memo: dict[tuple[str, ...], object] = {}  # answers of functions that ask each other round in circles
 
     def facts(self, path: str) -> Facts:
@@ -108,35 +110,62 @@ class Modules:
         return None
 
     def import_root(self, path: str) -> str:
-        """The folder that must be on the import path so that the file's own imports work; see ``split``."""
+        """The folder that must be on the import path: the one below which most imports of the program are found.
+
+        Not only the file's own imports count but those of the files it brings in as well: a module with nothing but
+        relative imports has neighbours that tell where the program's root is.
+        """
         folder = path.rpartition("/")[0]
         if not folder:
             return ""
+        if path not in self._roots:
+            self._roots[path] = self._import_root(path, folder)
+        return self._roots[path]
+
+    def _import_root(self, path: str, folder: str) -> str:
+        above = [folder]
+        while above[-1]:
+            above.append(above[-1].rpartition("/")[0])
+        levels = [level for level, _, _ in self.facts(path).relative_names.values()]
+        above = above[min(max(levels, default=0), len(above) - 1) :]  # ``from ..x`` needs two folders above the file
         top = folder
         while top and self.tree.has(f"{top}/__init__.py"):
             top = top.rpartition("/")[0]
-        if top != folder:
-            # Inside a package. Some programs still import their neighbours as if they were run as plain files.
-            if self._local(path, top) >= self._local(path, folder):
+        closure = self._closure(path, above)
+        scores = {root: sum(self._local(file, root) for file in closure) for root in above}
+        best = max(scores.values())
+        if best == 0:
+            if top in above and top != folder:
                 return top
-            return folder
-        best, score = folder, self._local(path, folder)
-        parent = folder
-        while parent:
-            parent = parent.rpartition("/")[0]
-            found = self._local(path, parent)
-            if found > score or (found == score == 0 and _dotted_ok(path, parent) and not parent):
-                best, score = parent, found
-        if self.facts(path).relative:
-            best = best if best != folder else folder.rpartition("/")[0]
-        return best
+            return "" if _dotted_ok(path, "") else above[0]
+        winners = [root for root in above if scores[root] == best]
+        # Inside a package the folder above it is the natural root, in a plain folder that folder itself.
+        return top if top in winners else winners[0]
+
+    def _closure(self, path: str, roots: list[str]) -> list[str]:
+        """The file and those of the tree it brings in, whichever of the roots is the right one."""
+        found, queue = [path], [path]
+        while queue and len(found) < 40:
+            facts = self.facts(queue.pop(0))
+            near: list[str | None] = []
+            for level, base, name in facts.relative_names.values():
+                near.append(self.relative(facts.path, level, f"{base}.{name}" if base else name))
+                near.append(self.relative(facts.path, level, base))
+            near += [self.find(name, root) for name in facts.imported for root in roots]
+            for other in near:
+                if other and other not in found:
+                    found.append(other)
+                    queue.append(other)
+        return found[:40]
 
     def needs_root(self, path: str, root: str) -> bool:
         """True when ``python path`` would not do: it is in a package, or its folder gives it wrong imports."""
         folder = path.rpartition("/")[0]
         if root == folder:
             return False
-        if self.tree.has(f"{folder}/__init__.py") or self._local(path, root) > self._local(path, folder):
+        closure = self._closure(path, [root, folder])
+        here, there = (sum(self._local(file, base) for file in closure) for base in (folder, root))
+        if self.tree.has(f"{folder}/__init__.py") or there > here:
             return True
         # Run as a file it would import its neighbours instead of Python's own modules of the same names.
         prefix = folder + "/"
@@ -145,14 +174,17 @@ class Modules:
 
     def _local(self, path: str, root: str) -> int:
         """How many imports of the file are found below ``root`` and nowhere else in Python's own library."""
-        count = 0
-        for name in self.facts(path).imported:
-            top = name.split(".")[0]
-            if not top or top in sys.stdlib_module_names or _join(root, top) + ".py" == path:
-                continue
-            if self.find(top, root) or _join(root, top) in self.tree.python_folders:
-                count += 1
-        return count
+        key = ("local", path, root)
+        if key not in self.memo:
+            count = 0
+            for name in self.facts(path).imported:
+                top = name.split(".")[0]
+                if not top or top in sys.stdlib_module_names or _join(root, top) + ".py" == path:
+                    continue
+                if self.find(top, root) or _join(root, top) in self.tree.python_folders:
+                    count += 1
+            self.memo[key] = count
+        return cast(int, self.memo[key])
 
     def dotted(self, path: str, root: str | None = None) -> str:
         """The module name of a file seen from its import root; "" when a folder on the way is no identifier."""

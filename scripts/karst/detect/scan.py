@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from karst.detect import foreign, launch
+from karst.detect import foreign, launch, readme
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -40,8 +40,12 @@ def guarded_files(repo: Repo) -> Outcome:
     best, chosen = ranked[0]
     tied = [made for rank, made in ranked if rank == best]
     rivals = [made for rank, made in ranked if rank != best]
-    if len(tied) > 1 or (rivals and _weak(chosen)):
-        names = [made.path for _, made in ranked]
+    serving = repo.notes.get("server-module", [])
+    if len(tied) > 1 or (rivals and _weak(chosen)) or chosen.path in serving:
+        known = readme.mentioned(repo, [made for _, made in ranked])
+        if known:
+            return Hit(known[0], f"{known[1]} starts {known[0].path}: it {known[0].why}", known[0].evidence, "guess")
+        names = list(dict.fromkeys([*(made.path for _, made in ranked), *serving]))
         raise DetectError(
             "ambiguous",
             f"several files could be the start: {listed(names)}",

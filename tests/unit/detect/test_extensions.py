@@ -109,3 +109,49 @@ def test_a_committed_virtual_environment_is_not_looked_into(refused) -> None:
         {"requirements.txt": "", "myenv/pyvenv.cfg": "", "myenv/lib/tool.py": plain, "old/site-packages/x.py": plain}
     )
     assert error.code == "no_entrypoint"
+
+
+def test_the_readme_breaks_a_tie(ask) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    found = ask({"one.py": plain, "two.py": plain, "README.md": "# Hi\n```\npython3 two.py\n```\n"})
+    assert found.argv == ("python", "/app/two.py")
+    assert "README.md:3" in found.reason
+
+
+def test_a_readme_that_starts_several_breaks_no_tie(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    files = {"one.py": plain, "two.py": plain, "README.md": "python one.py\npython two.py\n"}
+    assert refused(files).code == "ambiguous"
+
+
+def test_a_conventional_name_gives_way_to_the_dockerfile_of_the_repository(ask) -> None:
+    files = {"main.py": "print(1)\n" + GUARD + "pass\n", "entry.py": FLASK + GUARD + "app.run()\n", "requirements.txt": "",
+             "Dockerfile": "FROM x\nCMD python entry.py\n"}  # fmt: skip
+    assert ask(files).argv == ("python", "/app/entry.py")
+
+
+def test_a_conventional_name_stays_when_it_starts_the_same_application(ask) -> None:
+    files = {"main.py": "import uvicorn\n" + GUARD + "uvicorn.run('app.web:app')\n", "requirements.txt": "",
+             "app/web.py": "from fastapi import FastAPI\napp = FastAPI()\n",
+             "Dockerfile": "FROM x\nCMD uvicorn app.web:app --host 0.0.0.0\n"}  # fmt: skip
+    assert ask(files).argv == ("python", "/app/main.py")
+
+
+def test_the_import_root_is_where_the_whole_program_finds_its_modules(ask) -> None:
+    files = {"requirements.txt": "", "src/web/main.py": "from .routes import x\nfrom flask import Flask\napp = Flask('x')\n",
+             "src/web/routes.py": "from domain.thing import x\n", "src/domain/thing.py": "x = 1\n"}  # fmt: skip
+    found = ask(files)
+    assert found.argv[-1] == "web.main:app"
+    assert found.env == {"PYTHONPATH": "/app/src"}
+
+
+def test_a_manage_py_of_flask_is_served(ask) -> None:
+    files = {"manage.py": "from flask_script import Manager\nfrom web import make\napp = make()\nManager(app)\n" + GUARD + "pass\n",
+             "web/__init__.py": "from flask import Flask\ndef make():\n    app = Flask('x')\n    return app\n",
+             "web/extra.py": FLASK + GUARD + "pass\n", "requirements.txt": ""}  # fmt: skip
+    assert ask(files).argv[-1] == "manage:app"
+
+
+def test_one_of_several_servers_is_not_picked_because_it_has_a_guard(refused) -> None:
+    files = {"requirements.txt": "", "x/one.py": FLASK + GUARD + "pass\n", "y/two.py": FLASK}
+    assert refused(files).code == "ambiguous"

@@ -149,3 +149,10 @@ def test_a_console_script_says_that_the_project_must_be_installed(ask) -> None:
 def test_a_project_named_like_a_skipped_folder_is_still_itself(ask) -> None:
     found = ask({"pyproject.toml": PROJECT.replace("pkg", "demo"), "demo/__init__.py": "", "demo/__main__.py": MAIN})
     assert found.argv == ("python", "-m", "demo")
+
+
+def test_a_script_outside_what_gets_installed_is_called_by_its_function(ask) -> None:
+    project = PROJECT + '[project.scripts]\nbot = "src.bot:main"\n[tool.setuptools]\npackage-dir = {"" = "src"}\n'
+    found = ask({"pyproject.toml": project, "src/__init__.py": "", "src/bot.py": MAIN, "src/pkg/__init__.py": ""})
+    assert found.argv == ("python", "-c", "import sys; from src.bot import main; sys.exit(main())")
+    assert not found.install

@@ -95,7 +95,8 @@ SOURCES = st.one_of(
     st.text(max_size=60).map(lambda text: ("\ufeff" + text).encode("utf-16", "replace")),
 )
 NAMES = st.sampled_from([
-    "main.py", "app.py", "setup.py", "setup.cfg", "pyproject.toml", "Procfile", "Dockerfile", "requirements.txt", "Pipfile",
+    "main.py", "app.py", "setup.py", "setup.cfg", "pyproject.toml", "Procfile", "Dockerfile", "requirements.txt",
+    "Pipfile",
     "pkg/__main__.py", "pkg/__init__.py", "src/x/__main__.py", "manage.py", "main", "environment.yml", "app/main.py",
     "deep/er/x.py", "go.mod",
 ])  # fmt: skip
