@@ -46,7 +46,7 @@ class Runner:
 
     def __init__(self, folder: Path, app: str | list[str], overrides: dict[str, Any], env: dict[str, str]) -> None:
         self.port = free_port()
-        self.listen_port = free_port()
+        self.listen_port = overrides.get("listen_port") or free_port()
         if isinstance(app, str):
             script = folder / "app.py"
             script.write_text(textwrap.dedent(app))
@@ -81,7 +81,13 @@ class Runner:
         self.stub = pb_grpc.ControlPlaneStub(self.channel)
 
     def health(self) -> pb.HealthStatus:
-        return self.stub.HealthCheck(empty_pb2.Empty(), timeout=10, wait_for_ready=True)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return self.stub.HealthCheck(empty_pb2.Empty(), timeout=1, wait_for_ready=True)
+            except grpc.RpcError:
+                assert self.process.poll() is None, f"the runner ended:\n{self.output()}"
+                assert time.monotonic() < deadline, self.output()
 
     def until(self, status: str, timeout: float = 10.0) -> pb.HealthStatus:
         """Ask until the status is ``status``; fail with the last answer and the log when it does not get there."""
@@ -121,6 +127,12 @@ class Runner:
 
 
 Start = Callable[..., Runner]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port that nobody listens on."""
+    return free_port()
 
 
 @pytest.fixture

@@ -13,5 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "modules" / "karst_
 from karst_runner.__main__ import run
 from karst_runner.settings import Settings
 
-settings = replace(Settings.from_environment(sys.argv[2:], os.environ), **json.loads(sys.argv[1]))
+overrides = json.loads(sys.argv[1])
+if "sidecar_ports" in overrides:
+    overrides["sidecar_ports"] = frozenset(overrides["sidecar_ports"])
+settings = replace(Settings.from_environment(sys.argv[2:], os.environ), **overrides)
 os._exit(run(settings, otel_dir=os.environ.get("TEST_OTEL_DIR", "")))

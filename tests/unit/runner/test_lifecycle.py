@@ -234,6 +234,41 @@ def test_what_a_crashed_app_leaves_behind_does_not_hold_its_port(start: Any) -> 
     assert runner.until("SERVING").restarts == 1
 
 
+def test_a_launcher_may_leave_and_its_child_is_the_app_then(start: Any) -> None:
+    child = """
+import os, socket, time
+time.sleep(0.5)
+door = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+time.sleep(99)
+"""
+    runner = start(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}])")
+    health = runner.until("SERVING")
+    assert (health.kind, health.restarts) == (pb.HealthStatus.SERVER, 0)
+    assert runner.stop() == 143
+
+
+def test_a_jobs_slow_helper_does_not_change_its_outcome(start: Any) -> None:
+    runner = start("import subprocess; subprocess.Popen(['sh', '-c', 'sleep 0.3; exit 9']); print('done')")
+    assert runner.until("COMPLETED").exit_code == 0
+
+
+def test_the_runners_own_port_is_not_to_be_had_by_the_app(start: Any, free: int) -> None:
+    app = (
+        f"import socket, sys\ntry: socket.create_server(('', {free}))\nexcept OSError as e: sys.exit(f'{free}: {{e}}')"
+    )
+    reason = start(app, {"tries": 0, "listen_port": free}).until("FAILED").reason
+    assert f"port {free} is the kit's" in reason
+
+
+def test_a_port_that_the_mesh_needs_is_refused_to_the_app_in_words(start: Any) -> None:
+    runner = start(SERVER, {"sidecar_ports": []})
+    runner.until("SERVING")
+    port = runner.port
+    runner.stop()
+    taken = start(SERVER, {"sidecar_ports": [port]}, PORT=str(port))
+    assert taken.until("NOT_SERVING").reason == f"listens on port {port}, which is the kit's: let it take another one"
+
+
 def test_other_signals_go_on_to_the_app(start: Any) -> None:
     runner = start("""
         import signal, time

@@ -38,6 +38,12 @@ def test_the_kernels_kill_for_memory_is_told_from_any_other() -> None:
     assert "SIGTERM" in explain(143, [], out_of_memory=True).reason
 
 
+def test_a_port_that_belongs_to_the_kit_is_pointed_out() -> None:
+    line = "RuntimeError: Failed to bind to address [::]:50051"
+    assert explain(1, [line], kit_ports={50051}).reason.endswith("; port 50051 is the kit's: let it listen on PORT")
+    assert explain(1, [line + "0"], kit_ports={50051}).reason.endswith("500510")
+
+
 def test_a_very_long_last_line_is_cut() -> None:
     assert len(explain(1, ["x" * 5000]).reason) < 350
 

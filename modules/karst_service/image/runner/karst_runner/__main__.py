@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
@@ -32,8 +36,8 @@ def run(settings: Settings, otel_dir: str = OTEL_DIR) -> int:
     mirror.start()
     pump.start()
     board = Board()
-    # gRPC takes longer to import than everything else together; the app need not wait for it.
-    server = _Server(settings, board, ring)
+    # gRPC takes longer to import than everything else together; the app need not wait for it, but finds the port taken.
+    server = _Server(settings, board, ring, pump)
     server.start()
     flush_traces: Flush = _nothing
     try:
@@ -79,18 +83,30 @@ def _nothing(_timeout: float) -> None:
 
 
 class _Server(threading.Thread):
-    """Imports gRPC and serves; a failure is said in the log, and does not stop the app."""
+    """Imports gRPC and serves; a port that cannot be had is said in the log, tried again, and does not stop the app."""
 
-    def __init__(self, settings: Settings, board: Board, ring: Ring) -> None:
+    def __init__(self, settings: Settings, board: Board, ring: Ring, pump: Pump) -> None:
         super().__init__(name="grpc-start", daemon=True)
         self._arguments = (settings, board, ring)
         self._ring = ring
+        self._pump = pump
         self._server: object = None
+        self._place = socket.socket()  # without SO_REUSEADDR: two that have it may share a port until one listens
+        with contextlib.suppress(OSError):
+            self._place.bind(("127.0.0.1", settings.listen_port))
 
     def run(self) -> None:
         from .service import serve
 
-        self._server = serve(*self._arguments)
+        self._place.close()
+        for attempt in itertools.count():
+            try:
+                self._server = serve(*self._arguments)
+                return
+            except RuntimeError as err:
+                if attempt == 0:
+                    self._pump.say(f"cannot be asked for health and logs yet: {err}")
+                time.sleep(1.0)
 
     def stop(self) -> None:
         self._ring.close()

@@ -9,6 +9,8 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 
+from .listeners import descendants
+
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -72,7 +74,7 @@ def reap() -> tuple[list[tuple[int, int]], bool]:
 def signal_group(pid: int, number: int) -> None:
     """Signal the app and all it started that is still in its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+        os.killpg(os.getpgid(pid), number)
 
 
 def signal_one(pid: int, number: int) -> None:
@@ -80,11 +82,7 @@ def signal_one(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def sweep(pid: int) -> None:
-    """Kill what an ended app left behind: its group, and as PID 1 everything in the container.
-
-    A left-over process would keep the port that the next try needs.
-    """
-    signal_group(pid, signal.SIGKILL)
-    if os.getpid() == 1:
-        signal_one(-1, signal.SIGKILL)
+def sweep() -> None:
+    """Kill what an ended app left behind: it would keep the port that the next try needs."""
+    for pid in descendants(os.getpid()):
+        signal_one(pid, signal.SIGKILL)

@@ -14,14 +14,20 @@ from .sockets import Listener
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def descendants(root: int, proc: str = "/proc") -> list[int]:
-    """Return the processes below ``root``, without ``root``."""
+def families(proc: str = "/proc") -> dict[int, list[int]]:
+    """Return every process's living children."""
     children: dict[int, list[int]] = {}
     for name in os.listdir(proc):
         if name.isdecimal():
             stat = _stat(f"{proc}/{name}/stat")
-            if stat:
+            if stat and stat[0] != "Z":
                 children.setdefault(int(stat[1]), []).append(int(name))
+    return children
+
+
+def descendants(root: int, proc: str = "/proc") -> list[int]:
+    """Return the processes below ``root``, without ``root``."""
+    children = families(proc)
     found: list[int] = []
     todo = list(children.get(root, ()))
     while todo:

@@ -23,24 +23,24 @@ class Probe:
         self._failures = 0
         self.result: str | None = None
 
-    def ask(self, port: int, now: float) -> None:
+    def ask(self, host: str, port: int, now: float) -> None:
         """Start a request when one is due; returns at once."""
         if now < self._next or (self._thread is not None and self._thread.is_alive()):
             return
         self._next = now + (PASS_EVERY if self.result == "" and not self._failures else FAIL_EVERY)
-        self._thread = threading.Thread(target=self._request, args=(port,), name="probe", daemon=True)
+        self._thread = threading.Thread(target=self._request, args=(host, port), name="probe", daemon=True)
         self._thread.start()
 
-    def _request(self, port: int) -> None:
-        problem = request(port, self._path)
+    def _request(self, host: str, port: int) -> None:
+        problem = request(host, port, self._path)
         self._failures = self._failures + 1 if problem else 0
         if not problem or self.result != "" or self._failures >= PATIENCE:
             self.result = problem
 
 
-def request(port: int, path: str) -> str:
+def request(host: str, port: int, path: str) -> str:
     """GET ``path`` from the app; "" for any status below 400, else what went wrong, as the end of a sentence."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     # An unsampled parent keeps probes out of everybody's traces (W3C trace context: flags 00).
     trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
     headers = {"Host": "localhost", "User-Agent": "karst-runner", "traceparent": trace, "Connection": "close"}

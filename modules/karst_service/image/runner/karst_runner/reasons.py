@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 REASON_LENGTH = 300
@@ -25,7 +25,9 @@ def exit_code(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def explain(code: int, output: Sequence[str], *, out_of_memory: bool = False) -> Ending:
+def explain(
+    code: int, output: Sequence[str], *, out_of_memory: bool = False, kit_ports: Collection[int] = ()
+) -> Ending:
     """Say why an app ended with ``code``; ``output`` is the last lines it wrote, oldest first."""
     lines = [line.strip() for line in output if line.strip()]
     usage = next((line for line in lines if _USAGE.match(line)), "")
@@ -45,7 +47,9 @@ def explain(code: int, output: Sequence[str], *, out_of_memory: bool = False) ->
         with contextlib.suppress(ValueError):
             name = signal.Signals(code - 128).name
         return Ending(code, f"was ended by {name}" + _last(lines), False)
-    return Ending(code, f"exited with code {code}" + _last(lines), False)
+    taken = [port for port in kit_ports if lines and re.search(rf"\b{port}\b", lines[-1])]
+    hint = f"; port {taken[0]} is the kit's: let it listen on PORT" if taken else ""
+    return Ending(code, f"exited with code {code}" + _last(lines) + hint, False)
 
 
 def _last(lines: Sequence[str]) -> str:

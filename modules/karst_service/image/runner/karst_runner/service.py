@@ -134,8 +134,8 @@ def serve(settings: Settings, board: Board, ring: Ring) -> grpc.Server:
         for name in {"", "karst.v1.ControlPlane", settings.service}:
             standard.set(name, word)
 
-    board.subscribe(tell)
     server.add_insecure_port(f"127.0.0.1:{settings.listen_port}")
+    board.subscribe(tell)
     server.start()
     return server
 

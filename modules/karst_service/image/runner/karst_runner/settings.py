@@ -27,7 +27,7 @@ class Settings:
 
     #: The runner's own port; 15000, 15001 and 9901 belong to the sidecar in the same network namespace.
     listen_port: int = 50051
-    kit_ports: frozenset[int] = frozenset({15000, 15001, 9901})
+    sidecar_ports: frozenset[int] = frozenset({15000, 15001, 9901})
     #: An app that ends within this time of its start was never up.
     stable_after: float = 1.0
     #: Seconds between two tries double from the first to the second number; so many tries, then FAILED.
@@ -47,6 +47,11 @@ class Settings:
     #: Bytes of log kept for StreamLogs, and bytes that may wait for a reader of stdout.
     ring_bytes: int = 4 << 20
     mirror_bytes: int = 1 << 20
+
+    @property
+    def kit_ports(self) -> frozenset[int]:
+        """Ports that the app cannot have."""
+        return self.sidecar_ports | {self.listen_port}
 
     @classmethod
     def from_environment(cls, argv: list[str], env: Mapping[str, str]) -> Settings:

@@ -29,13 +29,9 @@ class Listener(NamedTuple):
     inode: int
 
     @property
-    def wildcard(self) -> bool:
-        return self.address in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-
-    @property
-    def reachable(self) -> bool:
-        """Whether the sidecar gets there through 127.0.0.1."""
-        return self.wildcard or self.address == "127.0.0.1"
+    def host(self) -> str:
+        """Where to connect to."""
+        return "127.0.0.1" if self.address in {"0.0.0.0", "::"} else self.address  # noqa: S104 - compared, not bound
 
 
 def listening() -> list[Listener]:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 
 from . import child
 from .health import COMPLETED, FAILED, JOB, NOT_SERVING, SERVING, STARTING, STATUS_NAMES, UNDECIDED, Board
-from .listeners import Owned, cpu_seconds, descendants
+from .listeners import Owned, cpu_seconds, descendants, families
 from .logs import RUNNER, STDERR, Pump, Ring
 from .probe import Probe
 from .reasons import Ending, exit_code, explain, oom_kills
 from .settings import Settings
 from .sockets import Listener, listening
-from .verdict import Seen, ephemeral, judge
+from .verdict import Seen, choose_door, ephemeral, judge
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 PASS_ON = frozenset({signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH})
@@ -48,7 +48,7 @@ class Supervisor:
         self._ring = ring
         self._pump = pump
         self._wanted = int(env.get("PORT", "0")) if env.get("PORT", "0").isdecimal() else 0
-        self._pid = 0  # of the app; 0 while none runs
+        self._pid = 0  # of the app's first process, or of its heir; 0 while none runs
         self._started = 0.0
         self._first_line = 0
         self._failures = 0
@@ -68,6 +68,7 @@ class Supervisor:
         self._was_serving = False
         self._port = 0
         self._had_door = False
+        self._inherited = False
         self._cpu = (0.0, 0.0)  # (when, seconds used)
         self._quiet_since: float | None = None
 
@@ -129,9 +130,11 @@ class Supervisor:
             self._set(FAILED, child.cannot_start(self._settings.argv, error), exit_code=self._last_code)
 
     def _on_end(self, code: int, now: float) -> None:
-        pid, self._pid = self._pid, 0
+        self._pid = 0
+        if code == 0 and not self._stopping and self._inherit():
+            return
         self._last_code = code
-        child.sweep(pid)
+        child.sweep()
         if self._stopping:
             # 143 is what everybody expects of a process that SIGTERM ended; an app that caught it and left says 0.
             self._pump.say(f"stopped with exit code {code}")
@@ -139,13 +142,25 @@ class Supervisor:
         self._pump.settle(SETTLE)
         self._take_a_look()
         kills, self._oom_kills = self._oom_kills, oom_kills()
-        ending = explain(code, self._last_words(), out_of_memory=self._oom_kills > kills)
+        if self._inherited and not self._had_door:
+            code = 0  # a job is as good as its first process was, however its helpers go
+        ending = explain(
+            code, self._last_words(), out_of_memory=self._oom_kills > kills, kit_ports=self._settings.kit_ports
+        )
         if code == 0 and not self._had_door:
             self._set(COMPLETED, ending.reason, exit_code=0, kind=JOB, app_port=0)
         elif ending.permanent and code != 0 and not self._was_serving:
             self._set(FAILED, ending.reason, exit_code=code)
         else:
             self._try_again(ending, now)
+
+    def _inherit(self) -> bool:
+        """A launcher, or a daemon's first process, ends well and leaves others behind: then they are the app."""
+        heirs = sorted(families().get(os.getpid(), []))
+        if heirs:
+            self._pid = heirs[0]
+            self._inherited = True
+        return bool(heirs)
 
     def _try_again(self, ending: Ending, now: float) -> None:
         settings = self._settings
@@ -193,9 +208,6 @@ class Supervisor:
     # -------------------------------------------------------------------------------------------------- observation
     def _look(self, now: float) -> None:
         self._take_a_look()
-        door = self._port or (self._settings.port or 0)
-        if self._settings.health and door:
-            self._probe.ask(door, now)
         seen = Seen(
             uptime=now - self._started,
             listeners=self._listeners,
@@ -204,6 +216,9 @@ class Supervisor:
             was_serving=self._was_serving,
             port=self._port,
         )
+        door = choose_door(self._settings, self._wanted, seen)
+        if self._settings.health and door is not None:
+            self._probe.ask(door.host, door.port, now)
         verdict = judge(self._settings, self._wanted, seen)
         self._port = verdict.port or self._port
         self._was_serving = self._was_serving or verdict.status == SERVING
@@ -211,11 +226,8 @@ class Supervisor:
         self._look_at = now + (LOOK_SERVING if verdict.status == SERVING else LOOK_STARTING)
 
     def _take_a_look(self) -> None:
-        """Bring the list of the app's listeners up to date, in the order in which they appeared."""
-        kit = self._settings.kit_ports | {self._settings.listen_port}
-        current = self._owned.among([one for one in listening() if one.port not in kit])
-        known = [one for one in self._listeners if one in current]
-        self._listeners = known + [one for one in current if one not in known]
+        """Bring the list of the app's listeners up to date."""
+        self._listeners = self._owned.among(listening())
         lasting = time.monotonic() - self._started >= self._settings.stable_after
         if lasting and any(one.port == self._wanted or not ephemeral(one.port) for one in self._listeners):
             self._had_door = True

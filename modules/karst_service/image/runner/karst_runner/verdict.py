@@ -14,7 +14,7 @@ class Seen(NamedTuple):
     """What the supervisor knows about the running app."""
 
     uptime: float
-    listeners: Sequence[Listener]  # the app's own, in the order in which they were first seen
+    listeners: Sequence[Listener]  # the app's own
     quiet: bool = False  # has hardly used the processor for a while
     probe: str | None = None  # None: not asked yet; "": passed; else what went wrong
     was_serving: bool = False
@@ -28,20 +28,18 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
-def choose_port(settings: Settings, wanted: int, seen: Seen) -> Listener | None:
-    """Return the listener that is the app's door: `port:`, else PORT, else the one chosen before, else the first seen.
+def choose_door(settings: Settings, wanted: int, seen: Seen) -> Listener | None:
+    """Return the listener that is the app's door: `port:`, else PORT, else the one chosen before, else the lowest.
 
-    Of those first seen, one below the ephemeral range wins: ports that the kernel picked belong to helpers
-    (multiprocessing managers, kernels, test servers), hardly ever to the service.
+    The sidecar's start script goes by the same rule, in the same network namespace. The lowest, because ports that the
+    kernel picked belong to helpers (multiprocessing managers, notebooks' kernels), hardly ever to the service.
     """
-    reachable = [listener for listener in seen.listeners if listener.reachable]
-    if settings.port is not None:
-        return next((listener for listener in reachable if listener.port == settings.port), None)
-    for port in (wanted, seen.port):
-        for listener in reachable:
+    ports = (wanted, seen.port) if settings.port is None else (settings.port,)
+    for port in ports:
+        for listener in seen.listeners:
             if listener.port == port:
                 return listener
-    return next((listener for listener in reachable if not ephemeral(listener.port)), next(iter(reachable), None))
+    return min(seen.listeners, default=None) if settings.port is None else None
 
 
 def ephemeral(port: int) -> bool:
@@ -51,12 +49,15 @@ def ephemeral(port: int) -> bool:
 
 def judge(settings: Settings, wanted: int, seen: Seen) -> Verdict:
     """Decide how a running app is. ``wanted`` is the PORT it was given."""
-    door = choose_port(settings, wanted, seen)
+    taken = next((listener.port for listener in seen.listeners if listener.port in settings.kit_ports), 0)
+    if taken:
+        return Verdict(NOT_SERVING, SERVER, 0, f"listens on port {taken}, which is the kit's: let it take another one")
+    door = choose_door(settings, wanted, seen)
     if door is not None:
         return _judge_server(settings, seen, door.port)
     if seen.was_serving and seen.port:
         return Verdict(NOT_SERVING, SERVER, seen.port, f"nothing listens on port {seen.port} any more")
-    if settings.port is not None or settings.health or settings.kind == "server" or seen.listeners:
+    if settings.port is not None or settings.health or settings.kind == "server":
         return Verdict(STARTING, UNDECIDED, 0, _waiting(settings, seen))
     if (seen.quiet and seen.uptime >= settings.worker_after) or seen.uptime >= settings.worker_limit:
         return Verdict(SERVING, WORKER, 0, "runs, and listens on no port")
@@ -75,14 +76,8 @@ def _judge_server(settings: Settings, seen: Seen, port: int) -> Verdict:
 
 
 def _waiting(settings: Settings, seen: Seen) -> str:
-    elsewhere = [listener for listener in seen.listeners if listener.port != settings.port]
-    where = f"on port {settings.port}" if settings.port is not None else "on a port"
-    if settings.port is not None and elsewhere:
-        return f"listens on port {elsewhere[0].port}, but `port:` says {settings.port}"
-    if elsewhere:
-        return f"listens on {elsewhere[0].address} only: let it bind 127.0.0.1 or 0.0.0.0 (it is told so by HOST)"
-    return (
-        f"does not listen {where} yet"
-        if settings.port or settings.health or settings.kind == "server"
-        else "is starting"
-    )
+    if settings.port is not None:
+        if seen.listeners:
+            return f"listens on port {min(seen.listeners).port}, but `port:` says {settings.port}"
+        return f"does not listen on port {settings.port} yet"
+    return "does not listen on a port yet" if settings.health or settings.kind == "server" else "is starting"
