@@ -63,8 +63,8 @@ class Stack:
     def variables(self) -> dict[str, Any]:
         """What envs/local is given as a variables file."""
         extra = {"otlp_endpoint": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")}
-        for name in ("gate_timeout", "drain_seconds"):
-            if value := os.environ.get(f"KARST_{name.upper()}"):
+        for name, variable in (("gate_timeout", "KARST_GATE_TIMEOUT"), ("drain_seconds", "KARST_DRAIN_SECONDS")):
+            if value := os.environ.get(variable):
                 extra[name] = value
         return {
             "stack": self.name,
