@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -49,11 +50,13 @@ class GitHost(Repositories):
     Attributes:
         log: every request so far.
         peak: the most requests that were under way at once.
+        certificate: key and certificate in one file: speak https with it.
         reject_tokens: answer 401 to any Authorization header that opens nothing, as hosts do for an expired token.
     """
 
-    def __init__(self, root: Path, port: int = 0) -> None:
+    def __init__(self, root: Path, port: int = 0, certificate: Path | None = None) -> None:
         super().__init__(root)
+        self.certificate = certificate
         self.port = port
         self.log: list[Request] = []
         self.tickets: dict[str, str] = {}
@@ -67,6 +70,10 @@ class GitHost(Repositories):
         for port in (self.port, 0):
             server = _Server(("127.0.0.1", port), _Handler)
             server.githost = self  # type: ignore[attr-defined]
+            if self.certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self.certificate)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
             self._servers.append(server)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.port = self._servers[0].server_address[1]
@@ -86,11 +93,15 @@ class GitHost(Repositories):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def archive_url(self) -> str:
-        return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._servers[1].server_address[1]}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.certificate else "http"
 
     def environment(self) -> dict[str, str]:
         """What makes the kit use this host for gh:, gl: and bb: slugs."""
@@ -119,7 +130,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """A client that hangs up in the middle is no event."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLError):
             raise
 
 

@@ -22,6 +22,7 @@ from karst.errors import KarstError
 from karst.fetch.archive import too_large
 from karst.fetch.hosts import Remote
 from karst.fetch.limits import Budget
+from karst.fetch.web import ca_bundle
 
 # GIT_ALLOW_PROTOCOL beats every protocol.* setting (git(1)); the settings are there for whoever reads the environment.
 _SETTINGS = (
@@ -53,10 +54,8 @@ class GitFailed(KarstError):
 def environment(home: Path, settings: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     """The child's whole environment; ``settings`` come on top of the fixed ones and may hold a header with a token."""
     env = {name: os.environ[name] for name in _KEPT if os.environ.get(name)}
-    bundle = (
-        os.environ.get("GIT_SSL_CAINFO") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    )
-    if bundle and Path(bundle).is_file():
+    bundle = ca_bundle()
+    if bundle:
         env["GIT_SSL_CAINFO"] = bundle
     env.update(
         HOME=str(home),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,17 @@ USER_AGENT = "git/2.40 (karstkit)"  # some hosts answer info/refs only to a name
 
 class Unreachable(KarstError):
     """The host could not be talked to at all."""
+
+
+def ca_bundle() -> str:
+    """The CA bundle to trust besides the packaged one, or "": requests' own variables, else the one builds use."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        value = os.environ.get(name, "")
+        if value and os.path.exists(value):
+            return value
+    from karst.toolchain.base_image import build_ca_file
+
+    return build_ca_file()
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -129,6 +141,7 @@ def _patiently(
                 headers=headers,
                 data=call.body,
                 auth=_Headers(private),
+                verify=ca_bundle() or True,
                 timeout=timeout,
                 stream=True,
                 allow_redirects=False,

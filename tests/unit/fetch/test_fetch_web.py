@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
 
 from karst.errors import KarstError
-from karst.fetch import web
+from karst.fetch import fetch_all, web
 from karst.fetch.limits import Budget, Limits
+from karst.manifest import parse_list
+from tests.support.githost import GitHost
 
 
 @dataclass
@@ -123,38 +122,25 @@ def test_an_answer_that_is_no_json_is_an_error(monkeypatch: pytest.MonkeyPatch, 
         web.post_json("https://a/", "", {}, "application/json", Budget(Limits()))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real handshake with a self-signed certificate, and once more with it in REQUESTS_CA_BUNDLE."""
+@pytest.mark.parametrize("archive", ["ok", "none"])
+def test_a_certificate_that_nobody_vouches_for_is_refused_until_its_ca_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: str
+) -> None:
+    """Real handshakes with a self-signed certificate, by archive and by git."""
     certificate = self_signed(tmp_path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hello)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    url = f"https://127.0.0.1:{server.server_address[1]}/"
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    try:
-        with pytest.raises(web.Unreachable) as caught, web.get(url, "", Budget(Limits())):
-            pass
+    services = parse_list(["gh:acme/app"], tmp_path)
+    with GitHost(tmp_path / "host", certificate=certificate) as host:
+        for name, value in host.environment().items():
+            monkeypatch.setenv(name, value)
+        host.create("gh:acme/app", {"main.py": "1"}, token="t0ken", archive=archive)
+        monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
+        with pytest.raises(KarstError) as caught:
+            fetch_all(services, tmp_path)
         assert caught.value.code == "tls"
+        assert "REQUESTS_CA_BUNDLE" in caught.value.hint
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        with web.get(url, "", Budget(Limits())) as response:
-            assert response.status_code == 200
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class _Hello(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
+        assert (fetch_all(services, tmp_path)["app"].source / "main.py").exists()
+        assert any("upload-pack" in path for path in host.paths()) == (archive == "none")
 
 
 def self_signed(folder: Path) -> Path:
