@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from karst.files import tree_hash
-from karst.toolchain import base_image, record
+from karst.toolchain import record
+from tests.support import images
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDECAR = ROOT / "modules" / "karst_service" / "templates" / "envoy.yaml.tmpl"
 EDGE = ROOT / "modules" / "karst_mesh" / "templates" / "edge.yaml.tmpl"
-IMAGE = ROOT / "modules" / "karst_service" / "image" / "sidecar"
 
 # A module without providers: it needs no init and no network.
 RENDERER = """
@@ -62,37 +58,12 @@ def render(cases: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> dict[str, str
         return rendered
 
 
-def base() -> str:
-    """The base image that bootstrap found or made; skip without one."""
-    found = base_image.find()
-    if found is None:
-        pytest.skip("there is no base image: `make bootstrap` pulls or makes one")
-    return found[0]
+base = images.base
 
 
 def sidecar_image() -> str:
     """Build the sidecar's image, unless this very one is there, and return its name."""
-    name = f"karst-test/sidecar:{tree_hash(IMAGE)[:12]}"
-    if subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
-        return name
-    arguments = ["build", "--quiet", "--build-arg", f"BASE={base()}", "--tag", name, "--label", "karst.test=mesh"]
-    bundle = base_image.build_ca_file()
-    if bundle:
-        arguments += ["--secret", f"id=ca,src={bundle}"]
-    said = []
-    # A newer client without its buildx plugin cannot build with BuildKit; a distribution's own beside it can.
-    for docker in ("docker", "/usr/bin/docker"):
-        done = subprocess.run(
-            [docker, *arguments, str(IMAGE)],
-            env={**os.environ, "DOCKER_BUILDKIT": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            return name
-        said.append(done.stderr.strip())
-    raise AssertionError("\n".join(said))
+    return images.build("sidecar")
 
 
 def validate(configurations: Mapping[str, str]) -> dict[str, str]:

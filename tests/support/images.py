@@ -1,0 +1,49 @@
+"""The images that do not depend on a service, built from their folders as the module builds them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from karst.files import tree_hash
+from karst.toolchain import base_image
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "modules" / "karst_service" / "image"
+
+
+def base() -> str:
+    """The base image that bootstrap found or made; skip without one."""
+    found = base_image.find()
+    if found is None:
+        pytest.skip("there is no base image: `make bootstrap` pulls or makes one")
+    return found[0]
+
+
+def build(kind: str) -> str:
+    """Build ``runner`` or ``sidecar``, unless this very one is there, and return its name."""
+    folder = IMAGES / kind
+    name = f"karst-test/{kind}:{tree_hash(folder, skip=frozenset({'__pycache__'}))[:12]}"
+    if subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
+        return name
+    arguments = ["build", "--quiet", "--build-arg", f"BASE={base()}", "--tag", name, "--label", "karst.test=image"]
+    bundle = base_image.build_ca_file()
+    if bundle:
+        arguments += ["--secret", f"id=ca,src={bundle}"]
+    said = []
+    # A newer client without its buildx plugin cannot build with BuildKit; a distribution's own beside it can.
+    for docker in ("docker", "/usr/bin/docker"):
+        done = subprocess.run(
+            [docker, *arguments, str(folder)],
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return name
+        said.append(done.stderr.strip())
+    raise AssertionError("\n".join(said))
