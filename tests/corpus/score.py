@@ -14,7 +14,11 @@ from karst.detect import DetectError, detect
 from tests.corpus import sources
 
 HERE = Path(__file__).parent
-SETS = {"build": HERE / "build.yaml", "held-out": HERE / "held-out.yaml"}
+SETS = {
+    "build": HERE / "build.yaml",
+    "first-round": HERE / "first-round.yaml",
+    "held-out": HERE / "held-out.yaml",
+}
 
 
 @dataclass(frozen=True)
