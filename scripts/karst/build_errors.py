@@ -78,7 +78,8 @@ def explain(log: str) -> Explanation:
 def _unknown(text: str, package: str) -> Explanation:
     """What the step says last in the form of an error; a package that fails so is mostly older than the Python."""
     errors = re.findall(r"^\s*((?:[\w.]*(?:Error|Exception)|error|E): [^\n]{3,200})$", text, re.M)
-    own = [line for line in errors if "Failed to build" not in line]
+    compiled = re.findall(r"^\s*\S+\.(?:c|cc|cpp|cxx|h|hpp|rs|pyx):\d+:\d+: (error: [^\n]{3,200})$", text, re.M)
+    own = compiled[:1] or [line for line in errors if "Failed to build" not in line]
     why = f": {own[-1]}" if own else ""
     hint = "the step's last lines say why"
     if package and "==" in package:
@@ -195,6 +196,17 @@ def _says(code: str, message: str, hint: str) -> Callable[[re.Match[str], str], 
     return answer
 
 
+def _no_network(match: re.Match[str], package: str) -> Explanation:
+    host = _word(match) or "the network"
+    return Explanation(
+        "no_network",
+        f"the build cannot reach {host}",
+        f"check that containers can reach {host}; behind a proxy set HTTPS_PROXY for the Docker engine",
+        (),
+        package,
+    )
+
+
 def _no_solution(match: re.Match[str], package: str) -> Explanation:
     reason = " ".join(_word(match).split())
     return Explanation(
@@ -244,14 +256,10 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         [
-            r"dns error|Temporary failure (?:in name resolution|resolving)|failed to lookup address",
-            r"Could not resolve host|Network is unreachable",
+            r"(?:Could not resolve host|Temporary failure resolving|failed to lookup address)(?:: '?([\w.-]+\w))?",
+            r"dns error|Temporary failure in name resolution|Network is unreachable",
         ],
-        _says(
-            "no_network",
-            "the build has no network, or no name service",
-            "check that containers reach the package index; behind a proxy set HTTPS_PROXY for the Docker engine",
-        ),
+        _no_network,
     ),
     _rule(
         [r"Hash mismatch for `?([^`\n]+)"],
