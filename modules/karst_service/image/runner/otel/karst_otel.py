@@ -121,11 +121,12 @@ start()
 
 def instrument(name, package, *classes):
     """Put the instrumentors of ``package`` to work. One that fails is left out; the rest go on."""
-    if name == "django":
-        after_setup(lambda: apply(package, classes))
-    elif name != "starlette.applications" or not installed("fastapi"):
-        # FastAPI is a Starlette: with both at work, every request would be two spans.
-        apply(package, classes)
+    with contextlib.suppress(Exception):
+        if name == "django":
+            after_setup(lambda: apply(package, classes))
+        elif name != "starlette.applications" or not installed("fastapi"):
+            # FastAPI is a Starlette: with both at work, every request would be two spans.
+            apply(package, classes)
 
 
 def apply(package, classes):
