@@ -67,6 +67,9 @@ test: bootstrap ## unit and integration tests, under 90 s once the toolchain is 
 	@$(tool)/tool --optional grpcurl
 	@$(tool)/dev pytest -n 2 --dist loadgroup "$${TESTS:-tests}"
 
+test-slow: bootstrap ## the tests that `make test` leaves out for their time: changes under load, fuzzing, cancelled runs (minutes)
+	@$(tool)/dev pytest -m "slow and not real" "$${TESTS:-tests}"
+
 test-real: bootstrap ## deploy real published applications (many minutes)
 	@$(tool)/tool --optional grpcurl
 	@$(tool)/dev pytest -m real "$${TESTS:-tests}"

@@ -94,7 +94,10 @@ class Run:
             outcome = terraform.plan()
             if outcome.exit_code not in (0, 2):
                 self._failed(outcome, "the plan failed, and nothing was changed")
-        services = plans.summarize(terraform.show_plan())
+        plan = terraform.show_plan()
+        services = plans.summarize(plan)
+        for sentence in plans.lacking(plan):
+            self.events.emit("diagnostic", severity="warning", message=sentence, hint="")
         notes = {"list_file": str(self.stack.list_file), "at": datetime.now(UTC).isoformat(timespec="seconds")}
         write_atomic(self._plan_notes, json.dumps(notes), mode=0o600)
         self.events.emit("plan", services=services, changes=sum(e["action"] != "none" for e in services.values()))

@@ -3,10 +3,6 @@ locals {
   file      = abspath("${path.root}/${var.slugs_file}")
   list      = startswith(var.slugs_file, "/") ? var.slugs_file : local.file
 
-  # YAML is a superset of JSON, so one decoder reads both. Through JSON, because entries differ in type and the two sides
-  # of a conditional must not.
-  slugs = jsondecode(local.from_file ? jsonencode(yamldecode(file(local.list))) : jsonencode(var.slugs))
-
   secrets_dir = startswith(var.secrets_dir, "/") ? var.secrets_dir : abspath("${path.root}/${var.secrets_dir}")
 }
 
@@ -25,8 +21,8 @@ module "karst_service" {
   source = "../../modules/karst_service"
 
   stack         = var.stack
-  slugs         = local.slugs
-  base_dir      = local.from_file ? dirname(local.list) : abspath(path.root)
+  slugs         = var.slugs
+  slugs_file    = local.from_file ? local.list : ""
   lock_file     = local.from_file ? replace(local.list, "/\\.(ya?ml|json)$/", ".lock.yaml") : ""
   network       = module.karst_mesh.network_id
   network_name  = var.network_name

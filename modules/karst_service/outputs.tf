@@ -1,5 +1,5 @@
 output "services" {
-  description = "Per service: revision, image tag, entry point, identity, address on the network, and the labels its containers carry."
+  description = "Per service: revision, image tag, entry point, identity, address on the network, the labels its containers carry, and what the source lacks of the repository."
   value = {
     for name, service in local.services : name => {
       revision   = service.revision
@@ -14,6 +14,7 @@ output "services" {
       url        = "http://${name}"
       generation = local.generations[name]
       labels     = local.labels[name]
+      missing    = service.missing
     }
   }
 }

@@ -10,10 +10,11 @@ data "external" "fetch" {
   program = ["${local.scripts}/fetch"]
 
   query = {
-    slugs     = jsonencode(var.slugs)
-    base_dir  = abspath(coalesce(var.base_dir, path.root))
-    lock_file = var.lock_file
-    stack     = var.stack
+    slugs      = var.slugs == null ? "" : jsonencode(var.slugs)
+    slugs_file = var.slugs_file
+    base_dir   = abspath(coalesce(var.base_dir, path.root))
+    lock_file  = var.lock_file
+    stack      = var.stack
   }
 }
 

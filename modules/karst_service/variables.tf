@@ -17,14 +17,23 @@ variable "stack" {
 # `any` and not list(object({ … })): entries may be a bare slug or a mapping, and a typed object would drop an unknown key
 # without a word. scripts/fetch checks every key and suggests the right one.
 variable "slugs" {
-  description = "What to deploy: a list whose entries are a slug (`gh:owner/repo#ref`, `gl:`, `bb:`, `dir:path`) or a mapping with `slug` and any of the keys listed in docs/slugs.md."
+  description = "What to deploy: a list whose entries are a slug (`gh:owner/repo#ref`, `gl:`, `bb:`, `dir:path`) or a mapping with `slug` and any of the keys listed in docs/slugs.md. Null: the list is in `slugs_file`."
   type        = any
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = can([for entry in var.slugs : entry]) && !can(keys(var.slugs))
+    condition     = var.slugs == null || (can([for entry in var.slugs : entry]) && !can(keys(var.slugs)))
     error_message = "The slugs must be a list, for example [\"gh:owner/repo#v1.2.0\", { slug = \"dir:./shop\", port = 8000 }]."
   }
+}
+
+# Read by scripts/fetch and not by yamldecode, which takes two equal keys, makes `on` a boolean and loses ` #ref` to a comment,
+# each without a word.
+variable "slugs_file" {
+  description = "YAML, JSON or tfvars file with that list, instead of `slugs`. `dir:` slugs are relative to its folder."
+  type        = string
+  default     = ""
+  nullable    = false
 }
 
 variable "base_dir" {

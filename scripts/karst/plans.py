@@ -27,6 +27,13 @@ def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(sorted(services.items()))
 
 
+def lacking(plan: dict[str, Any]) -> list[str]:
+    """What the sources lack of their repositories (submodules, large files), one sentence each."""
+    outputs = plan.get("planned_values", {}).get("outputs", {})
+    services = outputs.get("services", {}).get("value") or {}
+    return [f"{name} lacks {what}" for name, one in sorted(services.items()) for what in one.get("missing") or []]
+
+
 def action(actions: list[str]) -> str:
     """One word for Terraform's list of actions."""
     kinds = set(actions)

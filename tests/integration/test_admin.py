@@ -20,7 +20,7 @@ from tests.integration.conftest import CANARY
 from tests.support.kit import ROOT, Kit
 from tests.support.supabase_stub import SupabaseStub
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
 
 SLUGS = ["gh:acme/hello", {"slug": "gl:acme/web/caller", "secrets": ["CANARY"], "expose": True}, "bb:acme/job"]
 

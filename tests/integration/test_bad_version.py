@@ -10,7 +10,7 @@ import pytest
 from tests.integration.conftest import HELLO, JOB
 from tests.support.kit import Kit
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]
 
 CRASH = 'def main():\n    raise RuntimeError("the database is gone")\n\n\nif __name__ == "__main__":\n    main()\n'
 

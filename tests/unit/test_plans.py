@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from karst.plans import action, summarize
+from karst.plans import action, lacking, summarize
 
 
 def _change(address: str, *actions: str, mode: str = "managed") -> dict[str, Any]:
@@ -65,3 +65,11 @@ def test_shared_resources_belong_to_no_service() -> None:
 def test_each_list_of_actions_has_one_word(actions: list[str], word: str) -> None:
     """Terraform lists a replacement as two actions, in either order."""
     assert action(actions) == word
+
+
+def test_what_a_source_lacks_is_a_sentence_for_each() -> None:
+    """From the plan's outputs; a destroy has none."""
+    services = {"shop": {"missing": ["the submodule `lib`"]}, "web": {"missing": []}}
+    plan = {"planned_values": {"outputs": {"services": {"value": services}}}}
+    assert lacking(plan) == ["shop lacks the submodule `lib`"]
+    assert lacking({}) == []

@@ -18,10 +18,10 @@ override_data {
         {
           "alpha": {"name": "alpha", "slug": "gh:acme/alpha", "ref": "main", "revision": "1111111111111111111111111111111111111111",
                     "source": "/src/alpha", "tree": "aa", "path": null, "entrypoint": null, "args": [], "port": null, "env": {"A": "1"},
-                    "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": null, "otel": true},
+                    "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": null, "otel": true, "missing": []},
           "beta":  {"name": "beta", "slug": "dir:beta", "ref": "", "revision": "dir-222222222222",
                     "source": "/src/beta", "tree": "bb", "path": null, "entrypoint": null, "args": [], "port": 9000, "env": {},
-                    "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "1g", "cpus": 0.5, "health": "/ready", "otel": false}
+                    "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "1g", "cpus": 0.5, "health": "/ready", "otel": false, "missing": []}
         }
       JSON
     }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from karst.errors import Exit, KarstError, UsageError
 from karst.fetch.limits import Budget, Limits
 from karst.lockfile import Locked
-from karst.manifest import Service, parse_list
+from karst.manifest import Service, load_file, parse_list
 from karst.slug import Slug, parse
 
 if TYPE_CHECKING:
@@ -178,11 +178,15 @@ def together(failed: Mapping[str, KarstError], total: int) -> KarstError:
 
 
 def handle(query: dict[str, str]) -> dict[str, str]:
-    """The ``external`` program: slugs, base_dir, lock_file → services (JSON by name)."""
+    """The ``external`` program: slugs and base_dir, or slugs_file; and lock_file → services (JSON by name)."""
     from karst.external import json_field
 
     base_dir = Path(query.get("base_dir") or ".").absolute()
-    services = parse_list(json_field(query, "slugs"), base_dir, where="slugs")
+    if list_file := query.get("slugs_file"):
+        base_dir = Path(list_file).absolute().parent
+        services = load_file(Path(list_file))
+    else:
+        services = parse_list(json_field(query, "slugs"), base_dir, where="slugs")
     lock_file = query.get("lock_file", "")
     fetched = fetch_all(services, base_dir, Path(lock_file).absolute() if lock_file else None)
     return {"services": json.dumps({name: one.to_dict() for name, one in fetched.items()}, sort_keys=True)}
