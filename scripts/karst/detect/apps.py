@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -53,6 +54,8 @@ def _objects(modules: Modules, facts: Facts, hops: int) -> list[App]:
             framework = _framework(modules, facts, expression, found, hops)
             if framework:
                 found[name] = App(name, framework, expression.lineno, wraps=_names_in(expression))
+    for name in _completed_by_functions(facts):
+        found.pop(name, None)
     for name, function in facts.functions.items():
         framework = _callable(function.node.args, function.is_async)
         if framework:
@@ -69,6 +72,33 @@ def _objects(modules: Modules, facts: Facts, hops: int) -> list[App]:
     if facts.imports("hug") and any(_hug_route(node) for node in _decorators(facts)):
         found["__hug_wsgi__"] = App("__hug_wsgi__", fw.PLAIN_WSGI, facts.imported.get("hug", 1))
     return sorted(found.values(), key=lambda app: _preference(app, found, facts))
+
+
+def _completed_by_functions(facts: Facts) -> set[str]:
+    """Module-level names that a function with parameters returns: nobody has set them up on import."""
+    out: set[str] = set()
+    for function in facts.functions.values():
+        returned = {
+            node.value.id
+            for node in now_body(function)
+            if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)
+        }
+        bound = {
+            target.id
+            for node in now_body(function)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        if function.required():
+            out |= (returned & set(facts.assigned)) - bound
+    return out
+
+
+def now_body(function: Function) -> Iterator[ast.AST]:
+    """The nodes of a function's body, without nested functions."""
+    for statement in function.node.body:
+        yield from now(statement)
 
 
 def _preference(app: App, found: dict[str, App], facts: Facts) -> tuple[bool, bool, int, int]:

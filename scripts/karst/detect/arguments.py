@@ -74,13 +74,18 @@ def _argv(block: Block) -> Need | None:
             if (
                 isinstance(node, ast.Subscript)
                 and _is_argv(block.facts, node.value)
-                and isinstance(node.slice, ast.Constant)
-                and isinstance(node.slice.value, int)
-                and node.slice.value >= 1
+                and _index(node.slice) not in (None, 0)
             ):
                 guarded = any(isinstance(top, ast.Try) and statement in top.body for top in block.nodes)
-                return None if guarded else Need(block.facts.path, node.lineno, f"sys.argv[{node.slice.value}]")
+                return None if guarded else Need(block.facts.path, node.lineno, f"sys.argv[{_index(node.slice)}]")
     return None
+
+
+def _index(node: ast.expr) -> int | None:
+    sign = 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        sign, node = -1, node.operand
+    return sign * node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
 
 
 def _is_argv(facts: Facts, node: ast.AST) -> bool:

@@ -29,9 +29,10 @@ def console_script(repo: Repo) -> Outcome:
         else:
             usable.append(script)
     related = [script for script in helpers if _named_after(repo, script)]
-    for script in [*usable, *related]:
+    named = _named_like_the_project(repo, usable, [script.name for script in scripts])
+    for script in [*named, *usable, *related]:
         made = targets.console(repo, script.name, script.target, script.evidence)
-        first = "the first usable" if len(scripts) > 1 else "the"
+        first = "the" if len(scripts) == 1 else "named like the project, and the" if named else "the first usable"
         return Hit(made, f"`{script.name}` is {first} console script ({script.target})", script.evidence, "certain")
     for script in repo.manifest.script_files:
         if _is_python(repo, script.target) and not chore(script.name):
@@ -60,6 +61,13 @@ def _helper(repo: Repo, script: Script) -> bool:
         return False
     _, path = targets.find_module(repo, script.target.partition(":")[0])
     return chore(script.name) or bool(path and repo.tree.secondary(path))
+
+
+def _named_like_the_project(repo: Repo, usable: list[Script], names: list[str]) -> list[Script]:
+    """In an alphabetical list of three and more the order says nothing, and the project's own name does."""
+    if len(names) < 3 or names != sorted(names):
+        return []
+    return [script for script in usable if normalise(script.name) == normalise(repo.manifest.name)]
 
 
 def _named_after(repo: Repo, script: Script) -> bool:

@@ -9,9 +9,16 @@ from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
 from karst.detect.skip import TOOL_FILES, chore, training, words
+from karst.detect.wordset import wordset
 
 _HINT = re.compile(r"__main__|def main\(")
 _NAMES = ("main", "app", "server", "run", "start", "cli", "bot", "__main__")
+_STARTS = ("main", "start", "run", "serve", "launch")
+# Modules of a program: a guard in one of these only tries it out.
+_PARTS = wordset("""
+    log logger logging config settings utils util helpers helper models model db database common constants types
+    exceptions errors
+    """)
 
 Rank = tuple[int, int, int]
 
@@ -74,13 +81,16 @@ def _candidates(repo: Repo) -> list[Launch]:
 
 
 def _rank(repo: Repo, made: Launch) -> Rank:
-    stem = made.path.rpartition("/")[2].removesuffix(".py")
-    known = stem in _NAMES or stem in repo.names()
-    return (
-        made.path.count("/"),
-        0 if made.kind == "server" else 1,
-        _NAMES.index(stem) if stem in _NAMES else 0 if known else 50,
-    )
+    stem = made.path.rpartition("/")[2].removesuffix(".py").lower()
+    if stem in repo.names():
+        order = 0
+    elif stem in _NAMES:
+        order = _NAMES.index(stem)
+    elif stem in _PARTS:
+        order = 90
+    else:
+        order = 20 if stem.startswith(_STARTS) else 50
+    return made.path.count("/"), 0 if made.kind == "server" else 1, order
 
 
 def _weak(made: Launch) -> bool:

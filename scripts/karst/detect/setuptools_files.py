@@ -48,7 +48,9 @@ def read_cfg(tree: Tree, found: Manifest) -> None:
             found.add_root(folder)
         else:
             found.package_map[package.strip()] = folder.strip()
-    found.add_root(get("options.packages.find", "where") or "")
+    where = get("options.packages.find", "where").strip()
+    if where:
+        found.add_root(where)
 
 
 def entry_points(found: Manifest, block: str, path: str, text: str, start: int = 1) -> None:

@@ -68,6 +68,11 @@ def secondary_folder(name: str) -> bool:
     )
 
 
+def example_file(name: str) -> bool:
+    """True for ``example.py``, ``examples_x.py``, ``x_sample.py``."""
+    return bool({"example", "examples", "sample", "samples"} & set(words(name.removesuffix(".py"))))
+
+
 def test_file(name: str) -> bool:
     return bool(_TEST_FILE.match(name)) or name == "conftest.py"
 

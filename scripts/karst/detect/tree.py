@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from karst.detect.errors import DetectError
-from karst.detect.skip import PRUNED, SCAN_SECONDARY, secondary_folder, test_file
+from karst.detect.skip import PRUNED, SCAN_SECONDARY, example_file, secondary_folder, test_file
 
 MAX_ENTRIES = 60_000  # a breadth-first walk: what is cut off in a giant tree is its deepest part
 MAX_DEPTH = 12
@@ -172,7 +172,7 @@ class Tree:
             folders = folders[1:]
         if any(secondary_folder(folder) for folder in folders) or test_file(name):
             return True
-        return scan and any(folder.lower() in SCAN_SECONDARY for folder in folders)
+        return scan and (example_file(name) or any(folder.lower() in SCAN_SECONDARY for folder in folders))
 
 
 def _pruned(name: str) -> bool:

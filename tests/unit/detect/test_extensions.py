@@ -155,3 +155,26 @@ def test_a_manage_py_of_flask_is_served(ask) -> None:
 def test_one_of_several_servers_is_not_picked_because_it_has_a_guard(refused) -> None:
     files = {"requirements.txt": "", "x/one.py": FLASK + GUARD + "pass\n", "y/two.py": FLASK}
     assert refused(files).code == "ambiguous"
+
+
+def test_a_readme_command_with_arguments_breaks_no_tie(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    assert refused({"one.py": plain, "two.py": plain, "README.md": "`python one.py job.json`\n"}).code == "ambiguous"
+
+
+def test_an_example_at_the_root_of_a_library_is_not_its_start(refused) -> None:
+    files = {"setup.py": "from setuptools import setup\nsetup(name='pkg', packages=['pkg'])\n", "pkg/__init__.py": "",
+             "example.py": FLASK + "app.run()\n"}  # fmt: skip
+    assert refused(files).code == "library"
+
+
+def test_an_object_that_a_function_with_parameters_completes_is_not_served_bare(refused) -> None:
+    source = (
+        "from aiohttp import web\napp = web.Application()\ndef setup_app(path):\n    app['x'] = path\n    return app\n"
+    )
+    assert refused({"requirements.txt": "", "app/web/app.py": source}).code == "no_entrypoint"
+
+
+def test_a_guard_in_a_part_of_the_program_loses_against_a_start(ask) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    assert ask({"game/log.py": plain, "game/startserver.py": plain}).argv[-1].endswith("startserver.py")

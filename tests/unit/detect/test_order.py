@@ -156,3 +156,13 @@ def test_a_script_outside_what_gets_installed_is_called_by_its_function(ask) -> 
     found = ask({"pyproject.toml": project, "src/__init__.py": "", "src/bot.py": MAIN, "src/pkg/__init__.py": ""})
     assert found.argv == ("python", "-c", "import sys; from src.bot import main; sys.exit(main())")
     assert not found.install
+
+
+def test_in_an_alphabetical_list_of_scripts_the_project_s_own_name_wins(ask) -> None:
+    scripts = '[project.scripts]\npkg-adm = "pkg:main"\npkg-fsck = "pkg:main"\npkg-zap = "pkg:main"\npkg = "pkg:main"\n'
+    files = {"pyproject.toml": PROJECT + scripts, "pkg/__init__.py": MAIN}
+    assert ask(files).argv == ("pkg-adm",)
+    files["pyproject.toml"] = PROJECT + scripts.replace('pkg = "pkg:main"\n', "").replace("pkg-fsck", "pkg")
+    assert ask(files).argv == ("pkg-adm",)
+    files["pyproject.toml"] = PROJECT.replace('"pkg"', '"pkg-fsck"') + scripts.replace('pkg = "pkg:main"\n', "")
+    assert ask(files).argv == ("pkg-fsck",)
