@@ -8,13 +8,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from karst.deps import APP, Plan
 from karst.errors import KarstError
+from karst.render.hashing import TEMPLATE
 
-TEMPLATE = Path(__file__).resolve().parents[3] / "modules" / "karst_service" / "templates" / "app.Dockerfile.tmpl"
 IMAGE = re.compile(r"[A-Za-z0-9][\w.\-/:@]*")
 LABEL = re.compile(r"[A-Za-z0-9][\w.\-/:@+~%,= ]*")
 LABEL_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]*")
@@ -125,6 +124,8 @@ def steps(image: Image, plan: Plan, *, early: bool) -> tuple[list[str], list[str
     if any(package.split("=")[0].endswith("-dev") for package in image.apt):
         last.append(("libraries",))
     compiling: list[Sequence[str]] = [] if image.compiled else [("compile",)]
+    if plan.install or not plan.complete:
+        last.append(("legacy",))
     sbom = ("sbom", image.service)
     if early:
         install += [*last, *([] if own else [sbom])]

@@ -62,7 +62,7 @@ def test_a_list_of_requirements_takes_one_stage_and_a_copy() -> None:
     assert text(labels={"karst.service": "shop"}) == (
         HEADER
         + steps
-        + '"--then", "sbom", "shop"]\n\n'
+        + '"--then", "legacy", "--then", "sbom", "shop"]\n\n'
         + "# What runs: no compiler, no cache, no secret.\nFROM karstkit/runner:aa\nWORKDIR /app\n"
         + 'COPY --from=dependencies ["/opt/venv/", "/opt/venv/"]\nCOPY ["src/", "/app/"]\n'
         + FOOTER

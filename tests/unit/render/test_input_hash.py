@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import karst.render
+import karst.render.inputs
 from tests.unit.render.conftest import IMAGES, Render
 
 
@@ -100,7 +100,7 @@ def test_an_unchanged_service_is_answered_from_memory(render: Render, monkeypatc
     def fail(*arguments: object) -> None:
         raise AssertionError("chosen again")
 
-    monkeypatch.setattr(karst.render, "build_input", fail)
+    monkeypatch.setattr(karst.render.inputs, "build", fail)
     assert render() == first
 
 
