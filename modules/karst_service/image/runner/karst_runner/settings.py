@@ -22,7 +22,7 @@ class Settings:
     port: int | None = None
     #: `health:` of the list, an HTTP path, or "".
     health: str = ""
-    #: Static guess of the detector: "server" means that the app is not up before it listens. May be "".
+    #: Static guess of the detector, or "". A "server" that is quiet is still starting (it may wait for a database).
     kind: str = ""
 
     #: The runner's own port; 15000, 15001 and 9901 belong to the sidecar in the same network namespace.
@@ -43,7 +43,7 @@ class Settings:
     #: Without a port: quiet for `quiet_for` and older than `worker_after`, or alive after `worker_limit`, is a worker.
     quiet_for: float = 3.0
     worker_after: float = 5.0
-    worker_limit: float = 60.0
+    worker_limit: float = 45.0
     #: Bytes of log kept for StreamLogs, and bytes that may wait for a reader of stdout.
     ring_bytes: int = 4 << 20
     mirror_bytes: int = 1 << 20

@@ -57,9 +57,10 @@ def judge(settings: Settings, wanted: int, seen: Seen) -> Verdict:
         return _judge_server(settings, seen, door.port)
     if seen.was_serving and seen.port:
         return Verdict(NOT_SERVING, SERVER, seen.port, f"nothing listens on port {seen.port} any more")
-    if settings.port is not None or settings.health or settings.kind == "server":
+    if settings.port is not None or settings.health:
         return Verdict(STARTING, UNDECIDED, 0, _waiting(settings, seen))
-    if (seen.quiet and seen.uptime >= settings.worker_after) or seen.uptime >= settings.worker_limit:
+    settled = seen.quiet and seen.uptime >= settings.worker_after and settings.kind != "server"
+    if settled or seen.uptime >= settings.worker_limit:
         return Verdict(SERVING, WORKER, 0, "runs, and listens on no port")
     return Verdict(STARTING, UNDECIDED, 0, _waiting(settings, seen))
 
