@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-real lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-real corpus lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -73,6 +73,9 @@ test-slow: bootstrap ## the tests that `make test` leaves out for their time: ch
 test-real: bootstrap ## deploy real published applications (many minutes)
 	@$(tool)/tool --optional grpcurl
 	@$(tool)/dev pytest -m real "$${TESTS:-tests}"
+
+corpus: ## score the detection against what readers say of real repositories (tests/corpus)
+	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus
 
 lint: ## every linter over everything
 	@$(tool)/terraform
