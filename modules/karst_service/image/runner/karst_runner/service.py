@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -128,14 +129,19 @@ def serve(settings: Settings, board: Board, ring: Ring) -> grpc.Server:
     standard = health_v1.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(standard, server)
 
-    def tell(health: Health) -> None:
-        serving = health.status in HEALTHY
-        word = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in {"", "karst.v1.ControlPlane", settings.service}:
-            standard.set(name, word)
+    changes: queue.SimpleQueue[Health] = queue.SimpleQueue()
+
+    def tell() -> None:
+        while True:
+            serving = changes.get().status in HEALTHY
+            word = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+            for name in {"", "karst.v1.ControlPlane", settings.service}:
+                standard.set(name, word)
 
     server.add_insecure_port(f"127.0.0.1:{settings.listen_port}")
-    board.subscribe(tell)
+    board.subscribe(changes.put)
+    # A thread of its own: `set` waits for every client of Watch to take the news.
+    threading.Thread(target=tell, name="health", daemon=True).start()
     server.start()
     return server
 
