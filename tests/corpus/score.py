@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 SETS = {
     "build": HERE / "build.yaml",
     "first-round": HERE / "first-round.yaml",
+    "second-round": HERE / "second-round.yaml",
     "held-out": HERE / "held-out.yaml",
 }
 
