@@ -61,7 +61,9 @@ def gate(repo: Repo) -> Outcome:
             return Hit(made, f"the repository is not Python, and its `main` is {text}", "main:1")
         problem = f"its `main` {text}"
     subprojects = repo.subprojects()
-    if subprojects:
+    files = [p for p in repo.tree.python_files() if repo.in_subproject(p)]
+    helpers = len(files) < 3 and any(repo.tree.has(name) for name in _MANIFESTS)
+    if subprojects and not helpers:  # one or two Python files in another language's project are a helper of its
         raise monorepo(subprojects)
     seen = describe(repo)
     raise DetectError(

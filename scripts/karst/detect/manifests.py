@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from karst.detect.errors import DetectError
 from karst.detect.tree import Tree
 
 
@@ -121,12 +122,17 @@ def line_of(text: str, needle: str, start: int = 1) -> int:
 def read(tree: Tree) -> Manifest:
     """Read every manifest at the tree's root.
 
-    Raises DetectError (does_not_parse) for a pyproject.toml or setup.py that its own tools could not read either.
+    Raises DetectError (does_not_parse) for a pyproject.toml that is not TOML and is all there is.
     """
     from karst.detect import pyproject, setuptools_files
 
     found = Manifest()
-    pyproject.read(tree, found)
+    others = [*requirement_files(tree), *(name for name in ("setup.py", "setup.cfg", "Pipfile") if tree.has(name))]
+    try:
+        pyproject.read(tree, found)
+    except DetectError:
+        if not others:  # with another manifest the broken one holds no more than settings of tools, for all we know
+            raise
     setuptools_files.read_cfg(tree, found)
     setuptools_files.read_py(tree, found)
     _pipfile(tree, found)

@@ -48,7 +48,8 @@ def guarded_files(repo: Repo) -> Outcome:
     tied = [made for rank, made in ranked if rank == best]
     rivals = [made for rank, made in ranked if rank != best]
     serving = repo.notes.get("server-module", [])
-    if len(tied) > 1 or (rivals and _weak(chosen)) or chosen.path in serving:
+    better = [made for rank, made in ranked if rank[1] < best[1]]  # deeper, but they serve
+    if len(tied) > 1 or better or (rivals and _weak(chosen)) or chosen.path in serving:
         known = readme.mentioned(repo, [made for _, made in ranked])
         if known:
             return Hit(known[0], f"{known[1]} starts {known[0].path}: it {known[0].why}", known[0].evidence, "guess")

@@ -79,6 +79,7 @@ def read_py(tree: Tree, found: Manifest) -> None:
         _setup(tree, found, text, Literals(module), call)
     elif "setup(" in text:  # Python 2, or broken: it is still what declares the project
         found.declare(f"setup.py:{line_of(text, 'setup(')}")
+        found.distribution = True
 
 
 def _setup_call(module: ast.Module) -> ast.Call | None:

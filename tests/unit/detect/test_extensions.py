@@ -178,3 +178,9 @@ def test_an_object_that_a_function_with_parameters_completes_is_not_served_bare(
 def test_a_guard_in_a_part_of_the_program_loses_against_a_start(ask) -> None:
     plain = "def main(): ...\n" + GUARD + "main()\n"
     assert ask({"game/log.py": plain, "game/startserver.py": plain}).argv[-1].endswith("startserver.py")
+
+
+def test_an_unknown_name_at_the_root_does_not_beat_servers_below(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    files = {"count.py": plain, "a/one.py": FLASK + GUARD + "app.run()\n", "b/two.py": FLASK + GUARD + "app.run()\n"}
+    assert refused(files).code == "ambiguous"

@@ -198,3 +198,24 @@ def test_declared_python_beats_other_languages(ask) -> None:
         {"pyproject.toml": '[project]\nname = "x"\n', "go.mod": "module x", "a.go": "", "b.go": "", "main.py": MAIN}
     )
     assert found.rule == "root-main"
+
+
+def test_a_broken_manifest_beside_another_one_is_passed_over(ask) -> None:
+    assert ask({"pyproject.toml": "[tool.x\n", "requirements.txt": "flask\n", "main.py": MAIN}).rule == "root-main"
+
+
+def test_two_python_files_in_another_language_s_project_are_no_project(refused) -> None:
+    files = {
+        "package.json": "{}",
+        "a.ts": "",
+        "b.ts": "",
+        "c.ts": "",
+        "fn/requirements.txt": "",
+        "fn/index.py": MAIN,
+        "fn/more.py": "",
+    }
+    assert refused(files).code == "not_python"
+
+
+def test_a_package_for_python_2_is_still_a_library(refused) -> None:
+    assert refused({"setup.py": "print 'x'\nsetup(name='x')\n", "x/__init__.py": ""}).code == "library"
