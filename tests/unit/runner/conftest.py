@@ -89,12 +89,12 @@ class Runner:
                 assert self.process.poll() is None, f"the runner ended:\n{self.output()}"
                 assert time.monotonic() < deadline, self.output()
 
-    def until(self, status: str, timeout: float = 10.0) -> pb.HealthStatus:
-        """Ask until the status is ``status``; fail with the last answer and the log when it does not get there."""
+    def until(self, status: str, restarts: int = 0, timeout: float = 10.0) -> pb.HealthStatus:
+        """Ask until the status is ``status`` after so many restarts; fail with the last answer and the log when not."""
         deadline = time.monotonic() + timeout
         while True:
             health = self.health()
-            if pb.HealthStatus.Status.Name(health.status) == status:
+            if pb.HealthStatus.Status.Name(health.status) == status and health.restarts >= restarts:
                 return health
             assert time.monotonic() < deadline, f"not {status}:\n{health}\n{self.output()}"
             time.sleep(0.02)
