@@ -99,9 +99,9 @@ def test_a_crashing_app_is_tried_again_then_given_up_with_its_last_words(start: 
 
 
 def test_after_giving_up_the_container_ends_with_the_apps_code(start: Any) -> None:
-    runner = start("raise SystemExit(7)", {"tries": 1, "linger": 0.5})
-    runner.until("FAILED")
-    assert runner.process.wait(5) == 7
+    runner = start("raise SystemExit(7)", {"tries": 1, "linger": 0.3})
+    assert runner.process.wait(10) == 7
+    assert "FAILED: exited with code 7 (given up after 2 tries)" in runner.output()
 
 
 def test_an_app_that_wants_arguments_is_not_tried_again(start: Any) -> None:
