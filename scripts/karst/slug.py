@@ -143,6 +143,8 @@ def _parse_dir(text: str, rest: str) -> Slug:
     path, hash_, _ = rest.partition("#")
     if hash_:
         raise _bad(text, "a folder has no #ref", hint="dir: takes the folder as it is on disk; leave the #ref away")
+    while len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
     if not path.strip():
         raise _bad(text, "the path is empty", hint="write dir:path, relative to the list's own folder")
     if path.startswith("-"):
@@ -150,8 +152,6 @@ def _parse_dir(text: str, rest: str) -> Slug:
     if not _FOLDER.fullmatch(path) or path != path.strip():
         odd = next((char for char in path if not _FOLDER.fullmatch(char)), " ")
         raise _bad(text, f"the path holds the character {odd!r}", hint="rename the folder, or link to it")
-    while len(path) > 1 and path.endswith("/"):
-        path = path[:-1]
     return Slug("dir", path)
 
 
@@ -229,7 +229,7 @@ def _prefix_hint(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text for a message: short, printable (control characters could repaint a terminal), without a URL's password."""
+    """The text for a message: short, printable (control characters repaint terminals), without a URL's password."""
     safe = "".join(char if char.isprintable() else "�" for char in re.sub(r"//[^/@]*@", "//…@", text))
     return safe if len(safe) <= 120 else safe[:117] + "…"
 
