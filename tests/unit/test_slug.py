@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from karst.errors import UsageError
@@ -176,6 +176,7 @@ def test_refs_that_git_or_a_shell_would_misread_are_refused(ref: str) -> None:
 
 
 @given(TEXT)
+@example("a /")
 @settings(deadline=None, max_examples=400)
 def test_any_text_is_a_slug_that_round_trips_or_a_usage_error(text: str) -> None:
     for prefix in ("", "gh:", "gh:o/r#", "gl:a/", "dir:", "https://"):
