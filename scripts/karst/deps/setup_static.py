@@ -100,14 +100,35 @@ def _called(call: ast.Call) -> str:
 
 
 def _literals(module: ast.Module) -> dict[str, Any]:
-    """Module-level names with a literal value."""
+    """Module-level names with a literal value that nothing changes afterwards (``if windows: requires += …``)."""
     found: dict[str, Any] = {}
+    changed = _changed(module)
     for node in module.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             value = _value(node.value, found)
-            if value is not None:
+            if value is not None and node.targets[0].id not in changed:
                 found[node.targets[0].id] = value
     return found
+
+
+def _changed(module: ast.Module) -> set[str]:
+    """Names that are assigned more than once, added to, or have one of their methods called."""
+    assigned: list[str] = []
+    touched: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                names = (
+                    [target]
+                    if isinstance(target, ast.Name)
+                    else [n for n in ast.walk(target) if isinstance(n, ast.Name)]
+                )
+                assigned += [name.id for name in names]
+        elif isinstance(node, ast.AugAssign | ast.Delete):
+            touched |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            touched |= {name.id for name in ast.walk(node.func.value) if isinstance(name, ast.Name)}
+    return touched | {name for name in assigned if assigned.count(name) > 1}
 
 
 def _value(node: ast.expr | None, names: dict[str, Any]) -> Any:

@@ -30,6 +30,7 @@ class Image:
     Attributes:
         argv: the container's command; becomes the runner's argument.
         supply: packages that the launch needs and the repository does not list.
+        legacy: a file of the app that imports pkg_resources.
         apt: Debian packages that the user asked for.
         src_layout: the repository has a folder ``src``.
         compiled: the context holds the byte code already.
@@ -45,6 +46,7 @@ class Image:
     supply: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    legacy: tuple[str, ...] = ()
     src_layout: bool = False
     compiled: bool = False
 
@@ -124,8 +126,8 @@ def steps(image: Image, plan: Plan, *, early: bool) -> tuple[list[str], list[str
     if any(package.split("=")[0].endswith("-dev") for package in image.apt):
         last.append(("libraries",))
     compiling: list[Sequence[str]] = [] if image.compiled else [("compile",)]
-    if plan.install or not plan.complete:
-        last.append(("legacy",))
+    if plan.install or not plan.complete or image.legacy:
+        last.append(("legacy", *image.legacy))
     sbom = ("sbom", image.service)
     if early:
         install += [*last, *([] if own else [sbom])]

@@ -29,7 +29,8 @@ class Inputs:
 
     Attributes:
         images: references of the base, runner and builder images.
-        supply: packages to add, see ``supplied``.
+        supply: packages that the launch needs.
+        legacy: see ``legacy_import``.
         cache_tag: the tag of byte code that is made with the context, "" when the build stage makes it.
     """
 
@@ -47,6 +48,7 @@ class Inputs:
     repository: str
     apt: tuple[str, ...]
     supply: tuple[str, ...]
+    legacy: tuple[str, ...]
     images: Mapping[str, str]
     cache_tag: str
 
@@ -71,7 +73,8 @@ def read(name: str, service: Table, detection: Table, stack: str, images: Mappin
         created=str(service.get("commit_time") or ""),
         repository=str(service.get("repository_url") or ""),
         apt=tuple(map(str, service.get("apt") or [])),
-        supply=supplied(files, detection),
+        supply=tuple(map(str, detection.get("packages", []))),
+        legacy=legacy_import(files),
         images=images,
         cache_tag=cache_tag,
     )
@@ -112,6 +115,7 @@ def _rendered(inputs: Inputs, revision: str) -> tuple[str, Plan | None]:
         argv=inputs.argv,
         plan=plan,
         supply=inputs.supply,
+        legacy=inputs.legacy,
         apt=inputs.apt,
         labels=_labels(inputs, plan, revision),
         compiled=inputs.cache_tag != "",
@@ -129,14 +133,11 @@ def command(service: Table, detection: Table) -> tuple[str, ...]:
     return tuple(argv if args and argv[-len(args) :] == args else argv + args)
 
 
-def supplied(files: list[tuple[str, Path]], detection: Table) -> tuple[str, ...]:
-    """Packages of the launch, and setuptools for an app that imports pkg_resources without asking for it."""
-    found = [str(line) for line in detection.get("packages", [])]
+def legacy_import(files: list[tuple[str, Path]]) -> tuple[str, ...]:
+    """The first module of the app that imports pkg_resources, which no current setuptools has."""
     wanted = re.compile(rb"^(?:import|from) pkg_resources\b", re.M)
-    own = (path for name, path in bytecode.modules(files) if name != "setup.py")
-    if any(wanted.search(path.read_bytes()) for path in own):
-        found.append("setuptools<81")
-    return tuple(found)
+    own = ((name, path) for name, path in bytecode.modules(files) if name != "setup.py")
+    return next(((name,) for name, path in own if wanted.search(path.read_bytes())), ())
 
 
 def _labels(inputs: Inputs, plan: Plan | None, revision: str) -> dict[str, str]:
