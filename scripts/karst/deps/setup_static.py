@@ -30,7 +30,19 @@ def read(tree: Tree) -> SetupFacts:
         _setup_py(tree.text("setup.py") or "", facts)
     if tree.is_file("setup.cfg"):
         _setup_cfg(tree, facts)
+    _conditional(facts)
     return facts
+
+
+def _conditional(facts: SetupFacts) -> None:
+    """setuptools' older way to say a marker: the extra ``:sys_platform!="win32"`` is no extra, ``x:marker`` is one."""
+    for key in [key for key in facts.extras if ":" in key]:
+        name, marker = (part.strip() for part in key.split(":", 1))
+        lines = [f"{line} ; {marker}" for line in facts.extras.pop(key)]
+        if name:
+            facts.extras.setdefault(name, []).extend(lines)
+        elif facts.requires is not None:
+            facts.requires = facts.requires + lines
 
 
 def _setup_cfg(tree: Tree, facts: SetupFacts) -> None:

@@ -41,6 +41,19 @@ def test_spread_keywords_leave_the_requirements_unknown(tmp_path: Path) -> None:
     assert facts(tmp_path, "from setuptools import setup\nsetup(**config)").requires is None
 
 
+@pytest.mark.parametrize("change", ["if x:\n    deps += ['b']", "deps.append('b')", "deps = ['b']", "del deps[0]"])
+def test_a_list_that_is_changed_is_not_taken_for_what_it_began_as(tmp_path: Path, change: str) -> None:
+    text = f"from setuptools import setup\ndeps = ['a']\n{change}\nsetup(install_requires=deps)"
+    assert facts(tmp_path, text).requires is None
+
+
+def test_an_extra_that_is_a_condition_is_a_requirement(tmp_path: Path) -> None:
+    extras = "{':sys_platform!=\"win32\"': ['d'], 'x': ['c'], 'x:python_version>\"3\"': ['e']}"
+    found = facts(tmp_path, f"from setuptools import setup\nsetup(install_requires=['a'], extras_require={extras})")
+    assert found.requires == ["a", 'd ; sys_platform!="win32"']
+    assert found.extras == {"x": ["c", 'e ; python_version>"3"']}
+
+
 def test_no_requirements_are_an_empty_list(tmp_path: Path) -> None:
     assert facts(tmp_path, "from setuptools import setup\nsetup(name='a')").requires == []
 
