@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from karst.detect import apps, declared, launch, targets
-from karst.detect.manifests import Script, import_name, normalise
+from karst.detect import declared, launch, serves, targets
+from karst.detect.manifests import Script, normalise
 from karst.detect.reach import start_blocks
 from karst.detect.repo import Hit, Miss, Outcome, Repo
 from karst.detect.skip import chore, words
@@ -83,7 +83,7 @@ def _script_file(repo: Repo, script: Script) -> Hit:
     facts = repo.facts(script.target)
     file, _, line = script.evidence.rpartition(":")
     start = tuple(start_blocks(facts))
-    serve = apps.serving(repo.modules, list(start))
+    serve = serves.serving(repo.modules, list(start))
     made = launch.Launch(
         (script.name,),
         "console-script",
@@ -114,9 +114,8 @@ def _mains(repo: Repo, root: str, names: list[str]) -> Outcome:
     own = [name for name in repo.names() if name in found]
     chosen = own[0] if own else sorted(found)[0]
     if not own and len(found) > 1:
-        serving = [
-            n for n in found if apps.serving(repo.modules, start_blocks(repo.modules.facts(f"{prefix}{n}/__main__.py")))
-        ]
+        mains = {name: repo.modules.facts(f"{prefix}{name}/__main__.py") for name in found}
+        serving = [name for name, facts in mains.items() if serves.serving(repo.modules, start_blocks(facts))]
         chosen = serving[0] if len(serving) == 1 else chosen
     path = f"{prefix}{chosen}/__main__.py"
     made = launch.module(repo, path, chosen, root) if chosen.isidentifier() else launch.run_path(repo, path)
@@ -165,6 +164,3 @@ def _first_file(repo: Repo, names: tuple[str, ...], where: str) -> Outcome:
             continue
         why.append(f"{name} only defines things: running it would do nothing")
     return Miss("; ".join(why))
-
-
-__all__ = ["app_file", "console_script", "import_name", "package_main", "root_main"]

@@ -182,12 +182,6 @@ LONG_OWNERS = wordset("""
     apscheduler.schedulers.blocking.BlockingScheduler pika.BlockingConnection
     """)
 
-# Packages whose presence in a project says "this one serves".
-SERVER_PACKAGES = wordset("""
-    fastapi flask starlette django quart sanic aiohttp falcon tornado bottle litestar starlite uvicorn gunicorn
-    hypercorn waitress streamlit gradio dash nicegui grpcio websockets cherrypy pyramid blacksheep connexion hug
-    """)
-
 # Applications that are a script for a command of the framework: module → how it is started.
 SCRIPT_RUNNERS = ("streamlit", "chainlit", "panel", "shiny.express", "solara", "mesop")
 

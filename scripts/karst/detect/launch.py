@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from karst.detect import apps
+from karst.detect import apps, serves
 from karst.detect import frameworks as fw
-from karst.detect.apps import App, Serve
+from karst.detect.apps import App
 from karst.detect.facts import Facts, acts
 from karst.detect.reach import Block, function_block, start_blocks
 from karst.detect.result import PORT
+from karst.detect.serves import Serve
 
 if TYPE_CHECKING:
     from karst.detect.repo import Repo
@@ -61,8 +62,8 @@ def start_file(repo: Repo, path: str) -> Launch | None:
     if script:
         return script
     top, *guarded = start_blocks(facts)
-    serve = apps.serving(repo.modules, [top])
-    guard_serve = apps.serving(repo.modules, guarded) if guarded else None
+    serve = serves.serving(repo.modules, [top])
+    guard_serve = serves.serving(repo.modules, guarded) if guarded else None
     usable = [app for app in apps.objects(repo.modules, facts) if app.framework.interface != "robyn"]
     if facts.guard and (guard_serve or serve or not usable):
         return _plain(repo, facts, facts.guard, 'has an `if __name__ == "__main__"`', guard_serve or serve)
@@ -138,7 +139,7 @@ def module(repo: Repo, path: str, dotted: str, root: str) -> Launch:
     """``python -m dotted`` for a package's ``__main__.py``."""
     facts = repo.facts(path)
     start = tuple(start_blocks(facts))
-    serve = apps.serving(repo.modules, list(start))
+    serve = serves.serving(repo.modules, list(start))
     env, install = _root_env(repo, root)
     return Launch(
         ("python", "-m", dotted),
@@ -165,7 +166,7 @@ def function(repo: Repo, path: str, name: str) -> Launch:
     imports = "import asyncio, sys" if target and target.is_async else "import sys"
     code = f"{imports}; from {dotted} import {head}; sys.exit({call})"
     start = (function_block(facts, target),) if target else ()
-    serve = apps.serving(repo.modules, list(start)) if start else None
+    serve = serves.serving(repo.modules, list(start)) if start else None
     env, install = _root_env(repo, root)
     return Launch(
         ("python", "-c", code),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from karst.detect import frameworks as fw
 from karst.detect.errors import DetectError, listed
 from karst.detect.manifests import PythonSpec
-from karst.detect.repo import Hit, Miss, Outcome, Repo
+from karst.detect.repo import Miss, Outcome, Repo
 
 _PATCHES = range(30)
 
@@ -112,12 +110,3 @@ def _repaired(spec: str) -> str:
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def choose(spec: str, available: Sequence[str]) -> str:
-    """The newest available version that fits, or ""; for callers that have several base images."""
-    fitting = [version for version in available if fits(spec, version)]
-    return max(fitting, key=_key, default="")
-
-
-__all__ = ["Hit", "choose", "fits", "gate", "specifier"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from karst.detect import conventions, declared, extensions, foreign, overrides, pythons, scan
 from karst.detect.arguments import needed, needed_by_function
@@ -130,6 +130,3 @@ def _check_arguments(repo: Repo, hit: Hit) -> None:
             evidence=where,
             candidates=[" ".join(hit.launch.argv)],
         )
-
-
-__all__ = ["RULES", "Rule", "Step", "replace", "run"]

@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 
-from karst.detect import apps, launch
+from karst.detect import apps, launch, serves
 from karst.detect import frameworks as fw
 from karst.detect.commands import FOREIGN, PYTHONS, SERVERS, Command
 from karst.detect.errors import DetectError
@@ -146,7 +146,7 @@ def console(repo: Repo, name: str, target: str, evidence: str) -> Launch:
         found = function_named(repo.modules, facts, attribute.split(".")[0]) if attribute else None
         if found:
             start = (Block(found[0], tuple(found[1].node.body), 0, found[1].name),)
-            serve = apps.serving(repo.modules, list(start))
+            serve = serves.serving(repo.modules, list(start))
     file, _, line = evidence.rpartition(":")
     made = Launch(
         (name,),
