@@ -89,22 +89,24 @@ def _trivial(source: str) -> bool:
 
 
 def _shape(tree: Tree) -> Skeleton | None:
-    """Which folders hold Python, with ``__init__.py`` where they have one; root modules by name. No content."""
+    """Which folders there are, with ``__init__.py`` where they have one; root modules by name. No content.
+
+    Folders without Python count too: setuptools takes them for namespace packages.
+    """
     files: Skeleton = {}
-    folders = 0
     root = tree.root
-    for folder, names, leaves in os.walk(root):
+    for count, (folder, names, leaves) in enumerate(os.walk(root)):
         here = Path(folder).relative_to(root)
         names[:] = sorted(
             n for n in names if not n.startswith(".") and n not in SKIPPED and not n.endswith(".egg-info")
         )
         modules = sorted(leaf for leaf in leaves if leaf.endswith((".py", ".pyi")))
-        if not modules:
-            continue
-        folders += 1
-        if folders > MAX_FOLDERS:
+        if count >= MAX_FOLDERS:
             return None
-        kept = modules if here == Path(".") else ["__init__.py"] if "__init__.py" in modules else modules[:1]
+        if here == Path("."):
+            kept = modules
+        else:
+            kept = ["__init__.py"] if "__init__.py" in modules else modules[:1] or [".keep"]
         files |= {(here / name).as_posix(): "" for name in kept}
     files.pop("setup.py", None)
     return files

@@ -102,6 +102,38 @@ def test_nothing_is_installed_when_the_app_brings_everything(build: Any) -> None
     build.main(["supply", "uvicorn"])
 
 
+def test_an_archive_that_counts_on_pkg_resources_gets_a_second_attempt(build: Any, tmp_path: Path) -> None:
+    fake_uv(
+        build,
+        f'echo "$UV_BUILD_CONSTRAINT" >> {tmp_path}/log\n[ -n "$UV_BUILD_CONSTRAINT" ] && exit 0\n'
+        "echo \"ModuleNotFoundError: No module named 'pkg_resources'\" >&2; exit 1",
+    )
+    build.main(["uv", "pip", "install", "old"])
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+def test_another_failure_gets_no_second_attempt(build: Any, tmp_path: Path) -> None:
+    fake_uv(build, f"echo x >> {tmp_path}/log; echo no network >&2; exit 2")
+    with pytest.raises(SystemExit):
+        build.main(["uv", "pip", "install", "x"])
+    assert (tmp_path / "log").read_text() == "x\n"
+
+
+def test_pkg_resources_is_installed_only_when_something_imports_it_and_it_is_not_there(
+    build: Any, tmp_path: Path
+) -> None:
+    fake_uv(build, f'echo "$@" >> {tmp_path}/log')
+    (build.site_packages() / "guarded.py").write_text("try:\n    import pkg_resources\nexcept ImportError:\n    pass\n")
+    build.main(["legacy"])
+    assert not (tmp_path / "log").exists()
+    (build.site_packages() / "old.py").write_text("import pkg_resources\n")
+    build.main(["legacy"])
+    assert (tmp_path / "log").read_text() == "pip install setuptools<81\n"
+    (build.site_packages() / "pkg_resources").mkdir()
+    build.main(["legacy", "app.py"])
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
 def test_the_image_gets_libraries_and_named_packages_but_no_compiler_and_no_headers(build: Any) -> None:
     build.RUNTIME.write_text("libpq5\n")
     asked = ["gcc", "g++-12", "libpq-dev", "python3-dev", "ffmpeg", "make", "git", "libmagic1=1:5.44-3", "pkg-config"]

@@ -52,6 +52,7 @@ def test_it_holds_shape_and_manifests_and_no_code(tmp_path: Path, requirement: s
     assert found["shop/web/views.py"] == "" == found["main.py"]
     assert found["docs/about.md"] != "long"
     assert "shop/data/table.csv" not in found
+    assert found["shop/data/.keep"] == ""
 
 
 def test_a_changed_line_of_code_does_not_change_it(tmp_path: Path) -> None:
