@@ -47,7 +47,7 @@ data "external" "identity" {
   query = {
     secrets_dir  = abspath(var.secrets_dir)
     stack        = var.stack
-    services     = jsonencode(sort(keys(local.fetched)))
+    services     = jsonencode(concat(sort(keys(local.fetched)), ["ops/operator"])) # the gate asks as the operator
     app_secrets  = jsonencode({ for name, service in local.fetched : name => service.secrets })
     network      = var.network_name
     trust_domain = var.trust_domain
