@@ -124,7 +124,7 @@ def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
     from admin.cli import output
     from karst.health import ask
 
-    answers = ask(_resolve(stack), list(services) or None)
+    answers = ask(_resolve(stack), services)
     if as_json:
         output.print_json(output.health_rows(answers))
     elif answers:

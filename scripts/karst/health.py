@@ -1,10 +1,18 @@
-"""The health of a stack: every service asked HealthCheck over mTLS through the edge, at once."""
+"""The health of a stack: every service asked HealthCheck over mTLS through the edge, all at once.
+
+Each pod is asked by its own name. After a failed deploy a service has two: the one that goes on serving, and one that
+may not; asked by the service's name, either could answer.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from karst import containers
+from karst.containers import Member
 from karst.errors import UsageError, did_you_mean
 from karst.stack import Stack
 
@@ -12,24 +20,40 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def services(stack: Stack) -> list[str]:
-    """Names of the services of the stack that have a container, running or not."""
-    with containers.engine() as docker:
-        return sorted(
-            {m.service for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")}
-        )
-
-
-def ask(stack: Stack, names: list[str] | None = None, *, timeout: float = 5.0) -> list[Health]:
+def ask(stack: Stack, names: Sequence[str] = (), *, timeout: float = 5.0) -> list[Health]:
     """Ask the named services (default: all); raise UsageError for a name that the stack does not have."""
-    from karst.probe import probe_all
-
-    known = services(stack)
-    for name in names or []:
+    with containers.engine() as docker:
+        members = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
+    known = sorted({member.service for member in members})
+    for name in names:
         if name not in known:
             raise UsageError(
                 f"stack `{stack.name}` has no service `{name}`",
                 hint=did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}",
                 code="unknown_service",
             )
-    return probe_all(names or known, address=stack.edge, secrets_dir=stack.secrets_dir, timeout=timeout)
+    pods = {name: [m for m in members if m.service == name and m.role == "pod"] for name in names or known}
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(lambda name: _service(stack, name, pods[name], timeout), pods))
+
+
+def _service(stack: Stack, name: str, pods: list[Member], timeout: float) -> Health:
+    from karst.probe import UNREACHABLE, Health, probe
+
+    running = [pod for pod in pods if pod.state == "running"]
+    if not running:
+        return Health(name, UNREACHABLE, reason="its pod is not running; the next deploy makes it anew")
+    answers = [
+        probe(name, sni=pod.name, address=stack.edge, secrets_dir=stack.secrets_dir, timeout=timeout) for pod in running
+    ]
+    return judge(answers)
+
+
+def judge(answers: list[Health]) -> Health:
+    """One answer for a service from those of its pods, newest first: the newest that is healthy, else the newest."""
+    healthy = next((answer for answer in answers if answer.healthy), None)
+    newest = answers[0]
+    if healthy is None or healthy is newest:
+        return newest
+    why = f"{newest.status}{': ' if newest.reason else ''}{newest.reason}"
+    return dataclasses.replace(healthy, reason=f"an older generation serves; the newest is {why}")

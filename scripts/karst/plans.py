@@ -15,7 +15,8 @@ def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     services: dict[str, dict[str, Any]] = {}
     for change in plan.get("resource_changes", []):
         found = _INSTANCE.search(change.get("address", ""))
-        if not found or change.get("mode") != "managed":
+        # What an earlier deploy left to be removed (deposed objects) is no change of the service.
+        if not found or change.get("mode") != "managed" or change.get("deposed"):
             continue
         shared = found["name"] in ("infra", "edge", "mesh")
         entry = services.setdefault("" if shared else found["key"] or "", {"action": "none", "steps": {}})

@@ -40,6 +40,9 @@ def test_a_crashing_version_leaves_the_old_one_serving_and_others_deployed(tmp_p
         assert "web is not healthy" in done.stderr
         assert "the database is gone" in done.stderr
         assert _ask(kit) == b"version one"
+        web = kit.health()["web"]
+        assert web["status"] == "SERVING"
+        assert "the database is gone" in web["reason"]
         assert "forty-three" in kit.iac("logs", "--service", "other").stdout
 
         (kit.home / "web" / "main.py").write_text(HELLO.replace("version one", "version three"))

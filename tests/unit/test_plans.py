@@ -34,6 +34,14 @@ def test_a_failed_gate_alone_is_an_update_of_one_step() -> None:
     assert summarize(plan)["shop"] == {"action": "replace", "steps": {"gate": "replace"}}
 
 
+def test_what_a_failed_deploy_left_behind_does_not_hide_what_happens_now() -> None:
+    """Deposed objects are listed beside the replacement, under the same address."""
+    address = 'module.karst_service.docker_container.pod["shop"]'
+    left = {**_change(address, "delete"), "deposed": "8ce30a5b"}
+    plan = {"resource_changes": [_change(address, "create", "delete"), left]}
+    assert summarize(plan)["shop"] == {"action": "replace", "steps": {"pod": "replace"}}
+
+
 def test_shared_resources_belong_to_no_service() -> None:
     """Network, edge and the images that all services share are listed together."""
     plan = {
