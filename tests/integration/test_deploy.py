@@ -9,11 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from karst.toolchain.record import tool
 from tests.integration.conftest import HELLO, JOB
 from tests.support.envoy import base
 from tests.support.githost import GitHost
 from tests.support.kit import ROOT, Kit, docker
 from tests.support.mesh import STANDINS
+
+# As grpc publishes it, without the comments.
+HEALTH_PROTO = """
+syntax = "proto3";
+package grpc.health.v1;
+message HealthCheckRequest { string service = 1; }
+message HealthCheckResponse {
+  enum ServingStatus { UNKNOWN = 0; SERVING = 1; NOT_SERVING = 2; SERVICE_UNKNOWN = 3; }
+  ServingStatus status = 1;
+}
+service Health { rpc Check(HealthCheckRequest) returns (HealthCheckResponse); }
+"""
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
 
@@ -70,6 +83,45 @@ print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
         check=False,
     )
     assert done.stdout.strip() == "SERVING", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("proto", "method", "answer"),
+    [
+        (str(ROOT / "proto" / "controlplane.proto"), "karst.v1.ControlPlane/HealthCheck", '"status": "SERVING"'),
+        ("health.proto", "grpc.health.v1.Health/Check", '"status": "SERVING"'),
+    ],
+)
+def test_grpcurl_gets_serving_as_the_readme_says(
+    proto: str, method: str, answer: str, kit: Kit, tmp_path: Path
+) -> None:
+    """A client in another language, with the flags of the README."""
+    grpcurl = tool("grpcurl")
+    if grpcurl is None:
+        pytest.skip("GRPCURL COULD NOT BE HAD: it needs Go and the Go module proxy")
+    (tmp_path / "health.proto").write_text(HEALTH_PROTO)
+    folder = kit.secrets_dir
+    done = subprocess.run(
+        [
+            *(
+                grpcurl,
+                "-cacert",
+                f"{folder}/ca.pem",
+                "-cert",
+                f"{folder}/operator.crt",
+                "-key",
+                f"{folder}/operator.key",
+            ),
+            *("-servername", "hello", "-authority", "hello"),
+            *("-import-path", str((tmp_path / proto).parent), "-proto", Path(proto).name),
+            *(f"127.0.0.1:{kit.ports['edge']}", method),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert answer in done.stdout, done.stderr
 
 
 def test_a_neighbour_container_gets_nothing_but_refusals(kit: Kit) -> None:
