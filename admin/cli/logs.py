@@ -13,28 +13,25 @@ from typing import Any
 import click
 
 from karst import containers
-from karst.errors import UsageError, did_you_mean
 from karst.stack import Stack
 
 POLL_SECONDS = 1.0
 
 
-def show(stack: Stack, services: list[str], *, follow: bool, lines: int, timestamps: bool, as_json: bool) -> int:
-    """Print the lines of the named services (default: all); return the exit code."""
+def show(
+    stack: Stack, services: list[str], *, follow: bool, lines: int, timestamps: bool, as_json: bool, traces: bool
+) -> int:
+    """Print the lines of the named services (default: all); return the exit code.
+
+    ``traces``: also the spans, which share the container's stdout with what the app prints.
+    """
     with containers.engine() as docker:
         known = sorted({m.service for m in containers.members(docker, stack.name) if m.role == "app"})
-        for name in services:
-            if name not in known:
-                raise UsageError(
-                    f"stack `{stack.name}` has no service `{name}`",
-                    hint=did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}",
-                    code="unknown_service",
-                )
+        containers.require(services, known, stack.name)
         wanted = services or known
         width = max((len(name) for name in wanted), default=0)
-        for service, stamp, text in (
-            _follow(docker, stack, wanted, lines) if follow else _past(docker, stack, wanted, lines)
-        ):
+        source = _follow if follow else _past
+        for service, stamp, text in source(docker, stack, wanted, lines, traces):
             if as_json:
                 click.echo(json.dumps({"service": service, "ts": stamp, "msg": text}))
             else:
@@ -42,22 +39,28 @@ def show(stack: Stack, services: list[str], *, follow: bool, lines: int, timesta
     return 0
 
 
+# How OTLP/JSON lines begin; the runner writes them without spaces.
+_SPANS = '{"resourceSpans":'
+
 Line = tuple[str, str, str]
 
 
-def _past(docker: Any, stack: Stack, services: list[str], lines: int) -> Iterator[Line]:
+def _past(docker: Any, stack: Stack, services: list[str], lines: int, traces: bool) -> Iterator[Line]:
     streams = []
+    # Docker counts spans as lines: enough of them are asked for that `lines` others are among them, most likely.
+    asked = lines if traces else 20 * lines
     for service in services:
         found: list[tuple[str, str]] = []
         for app in (m for m in containers.members(docker, stack.name, service) if m.role == "app"):
-            raw = docker.api.logs(app.id, timestamps=True, tail=lines, stdout=True, stderr=True)
+            raw = docker.api.logs(app.id, timestamps=True, tail=asked, stdout=True, stderr=True)
             found += [_split(line) for line in raw.decode("utf-8", "replace").splitlines()]
-        streams.append([(stamp, service, text) for stamp, text in sorted(found)[-lines:]])
+        shown = [(stamp, service, text) for stamp, text in sorted(found) if traces or not text.startswith(_SPANS)]
+        streams.append(shown[-lines:] if lines else [])
     for stamp, service, text in heapq.merge(*streams):
         yield service, stamp, text
 
 
-def _follow(docker: Any, stack: Stack, services: list[str], lines: int) -> Iterator[Line]:
+def _follow(docker: Any, stack: Stack, services: list[str], lines: int, traces: bool) -> Iterator[Line]:
     """Follow every app container of the services, and those that come later."""
     incoming: queue.Queue[Line] = queue.Queue(maxsize=10_000)
     followed: set[str] = set()
@@ -72,7 +75,9 @@ def _follow(docker: Any, stack: Stack, services: list[str], lines: int) -> Itera
         until = time.monotonic() + POLL_SECONDS
         while (left := until - time.monotonic()) > 0:
             try:
-                yield incoming.get(timeout=left)
+                line = incoming.get(timeout=left)
+                if traces or not line[2].startswith(_SPANS):
+                    yield line
             except queue.Empty:
                 break
 

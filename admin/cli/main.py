@@ -139,15 +139,30 @@ def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
 @click.option("--follow", is_flag=True, help="Go on as lines come, also over replacements.")
 @click.option("--tail", "lines", type=click.IntRange(0), default=200, show_default=True, help="Lines to begin with.")
 @click.option("--timestamps", "-t", is_flag=True, help="Begin each line with its time.")
+@click.option("--traces", is_flag=True, help="Show the spans (OTLP/JSON lines), too.")
 @_JSON
 @click.pass_obj
 def logs(
-    stack: str | None, services: tuple[str, ...], follow: bool, lines: int, timestamps: bool, as_json: bool
+    stack: str | None,
+    services: tuple[str, ...],
+    follow: bool,
+    lines: int,
+    timestamps: bool,
+    traces: bool,
+    as_json: bool,
 ) -> int:
     """Show what the services print, merged in the order of time."""
     from admin.cli.logs import show
 
-    return show(_resolve(stack), list(services), follow=follow, lines=lines, timestamps=timestamps, as_json=as_json)
+    return show(
+        _resolve(stack),
+        list(services),
+        follow=follow,
+        lines=lines,
+        timestamps=timestamps,
+        as_json=as_json,
+        traces=traces,
+    )
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from karst.errors import KarstError
+from karst.errors import KarstError, UsageError, did_you_mean
 
 STACK, SERVICE, ROLE = "karst.stack", "karst.service", "karst.role"
 REVISION, GENERATION = "karst.revision", "karst.generation"
@@ -73,6 +73,17 @@ def members(connection: Any, stack: str, service: str | None = None) -> list[Mem
     rows = connection.api.containers(all=True, filters={"label": wanted})
     found = [_member(row) for row in rows if row["Labels"].get(ROLE)]
     return sorted(found, key=lambda member: (-member.created, member.name))
+
+
+def require(names: Sequence[str], known: Sequence[str], stack: str) -> None:
+    """Raise UsageError for the first of ``names`` that is no service of the stack."""
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"stack `{stack}` has no service `{name}`",
+                hint=did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}",
+                code="unknown_service",
+            )
 
 
 def _member(row: dict[str, Any]) -> Member:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from karst import containers
 from karst.containers import Member
-from karst.errors import UsageError, did_you_mean
 from karst.stack import Stack
 
 if TYPE_CHECKING:
@@ -25,13 +24,7 @@ def ask(stack: Stack, names: Sequence[str] = (), *, timeout: float = 5.0) -> lis
     with containers.engine() as docker:
         members = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
     known = sorted({member.service for member in members})
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"stack `{stack.name}` has no service `{name}`",
-                hint=did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}",
-                code="unknown_service",
-            )
+    containers.require(names, known, stack.name)
     pods = {name: [m for m in members if m.service == name and m.role == "pod"] for name in names or known}
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(pool.map(lambda name: _service(stack, name, pods[name], timeout), pods))
