@@ -72,8 +72,8 @@ def _finish(facts: Facts, plan: Plan) -> Plan:
         complete=plan.complete or not commands,
         project_optional=not request.install and request.launch != "console-script" and plan.complete,
         skeleton=(
-            skeleton.of(facts.tree)
-            if own and plan.complete and len(commands) == 1 and not env and project.editable
+            skeleton.of(facts.tree, told_version=bool(env))
+            if own and plan.complete and len(commands) == 1 and project.editable
             else None
         ),
         env=env,

@@ -32,8 +32,11 @@ MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "uv.lock", "uv.toml", "M
 SKIPPED = frozenset({"node_modules", "__pycache__", "venv", ".venv"})
 
 
-def of(tree: Tree) -> Skeleton | None:
-    """The skeleton of the project at the root, or None when the install has to wait for the source."""
+def of(tree: Tree, *, told_version: bool = False) -> Skeleton | None:
+    """The skeleton of the project at the root, or None when the install has to wait for the source.
+
+    ``told_version``: the version that the backend would ask git for is in the environment (see ``versions.pretend``).
+    """
     pyproject = tree.toml("pyproject.toml")
     backend = str(pyproject.get("build-system", {}).get("build-backend", "setuptools.build_meta"))
     requires = pyproject.get("build-system", {}).get("requires", [])
@@ -47,7 +50,7 @@ def of(tree: Tree) -> Skeleton | None:
     files = _shape(tree)
     if files is None:
         return None
-    versions = _version_files(tree, pyproject, backend)
+    versions = _version_files(tree, pyproject, backend, told_version=told_version)
     if versions is None:
         return None
     for name in tree.names():
@@ -112,7 +115,7 @@ def _shape(tree: Tree) -> Skeleton | None:
     return files
 
 
-def _version_files(tree: Tree, pyproject: Mapping[str, Any], backend: str) -> list[str] | None:
+def _version_files(tree: Tree, pyproject: Mapping[str, Any], backend: str, *, told_version: bool) -> list[str] | None:
     """Files that the backend reads the version from; None when it would have to import code."""
     tool = pyproject.get("tool", {})
     found: list[str] = []
@@ -122,7 +125,9 @@ def _version_files(tree: Tree, pyproject: Mapping[str, Any], backend: str) -> li
         found += [f"{prefix}{name}{end}" for prefix in ("", "src/") for end in (".py", "/__init__.py")]
     for table in (tool.get("hatch", {}).get("version", {}), tool.get("pdm", {}).get("version", {})):
         if isinstance(table, Mapping):
-            if table.get("source") not in (None, "regex", "file"):
+            if table.get("source") not in (None, "regex", "file") and not (
+                told_version and table.get("source") in ("vcs", "scm")
+            ):
                 return None
             if table.get("path"):
                 found.append(str(table["path"]))

@@ -222,6 +222,16 @@ def test_a_project_that_asks_git_for_its_version_is_told_one(tmp_path: Path, too
     assert plan(tmp_path, {}, revision="ab" * 20, ref="v1.2.3").version == "1.2.3"
 
 
+def test_a_project_that_is_told_its_version_need_not_wait_for_the_source(tmp_path: Path) -> None:
+    text = (
+        '[project]\nname = "shop"\ndynamic = ["version"]\n[tool.hatch.version]\nsource = "vcs"\n'
+        '[build-system]\nrequires = ["hatchling", "hatch-vcs"]\nbuild-backend = "hatchling.build"\n'
+    )
+    found = plan(tmp_path, {"pyproject.toml": text, "shop/__init__.py": ""}, revision="ab" * 20)
+    assert found.env["SETUPTOOLS_SCM_PRETEND_VERSION"] == "0.0.0+gabababababab"
+    assert found.skeleton is not None
+
+
 def test_broken_toml_is_one_sentence_with_the_file(tmp_path: Path) -> None:
     from karst.errors import KarstError
 

@@ -87,6 +87,13 @@ def test_a_project_is_installed_on_its_skeleton_before_the_source() -> None:
     assert " AS build" not in found
 
 
+def test_a_told_version_is_there_when_the_skeleton_is_installed_and_not_in_the_image() -> None:
+    project = Plan("pyproject", "", project=(PROJECT,), skeleton={"pyproject.toml": None}, env={"PBR_VERSION": "1.0"})
+    found = text(plan=project, compiled=False)
+    assert found.count("PBR_VERSION") == 1
+    assert found.index("PBR_VERSION") < found.index('COPY ["skeleton/"') < found.index("FROM karstkit/runner")
+
+
 def test_a_project_without_a_skeleton_is_installed_on_the_source_and_shipped_as_a_difference() -> None:
     found = text(plan=Plan("setup", "", project=(PROJECT,), env={"PBR_VERSION": "1.0"}))
     build = found[found.index("FROM dependencies AS build") :]
