@@ -27,7 +27,9 @@ def console(*, stderr: bool = False) -> Any:
     """A rich console: colours on a terminal unless NO_COLOR is set, plain lines elsewhere."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+    screen = Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+    # In a file or a pipe nothing is to be cut or broken to 80 columns.
+    return screen if screen.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=500)
 
 
 def print_json(value: Any) -> None:
@@ -56,7 +58,13 @@ def health_table(answers: Sequence[Health]) -> None:
             str(answer.app_port or ""),
             Text(answer.reason),
         )
-    console().print(table)
+    screen = console()
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as text:
+        screen.print(table)
+    print("\n".join(line.rstrip() for line in text.get().splitlines()))
 
 
 def human(stream: TextIO | None = None) -> Sink:
