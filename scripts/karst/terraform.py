@@ -171,18 +171,21 @@ class Terraform:
             self.events.emit("log", line=hook["output"].rstrip())
 
     def _diagnostic(self, diagnostic: dict[str, Any], outcome: Outcome) -> None:
-        detail = diagnostic.get("detail", "")
-        words = next((found["words"] for pattern in _WRAPPED if (found := pattern.search(detail))), "")
-        summary = diagnostic.get("summary", "")
-        text, _, hint = (words or ": ".join(part for part in (summary, detail) if part)).strip().partition("\n  hint: ")
+        text, hint = sentence(diagnostic.get("summary", ""), diagnostic.get("detail", ""))
         severity = diagnostic.get("severity", "error")
         if severity == "error":
-            if any(
-                told.startswith(text) for told in outcome.errors
-            ):  # one broken program is reported by every resource that waits for it
+            if any(told.startswith(text) for told in outcome.errors):  # one broken program stops many resources
                 return
             outcome.errors.append(f"{text}\n  hint: {hint}" if hint else text)
         self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
+
+
+def sentence(summary: str, detail: str) -> tuple[str, str]:
+    """A diagnostic's message and hint: a helper's own words without what the provider puts around them."""
+    whole = ": ".join(part for part in (summary, detail) if part)
+    words = next((found["words"] for pattern in _WRAPPED if (found := pattern.search(whole))), whole)
+    text, _, hint = words.strip().partition("\n  hint: ")
+    return text, hint.strip()
 
 
 def _said(output: str) -> bool:

@@ -1,0 +1,52 @@
+"""What Terraform says, turned into words for a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from karst.terraform import sentence, step
+
+SAID = "shop: gh:acme/shop: there is no ref `v9`\n  hint: did you mean `v8`?"
+MEANT = ("shop: gh:acme/shop: there is no ref `v9`", "did you mean `v8`?")
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail"),
+    [
+        # hashicorp/external 1.2.0 as it was seen, 2.x as its source words it
+        (f'failed to execute "/kit/scripts/fetch": {SAID}\n', ""),
+        (
+            "External Program Execution Failed",
+            "The data source received an unexpected error while attempting to execute the\nprogram.\n\n"
+            f"Program: /kit/scripts/fetch\nError Message: {SAID}\n\nState: exit status 1",
+        ),
+        # a local-exec provisioner
+        (
+            "local-exec provisioner error",
+            f"Error running command 'exec \"$KARST_GATE\"': exit status 5. Output: {SAID}\n",
+        ),
+    ],
+)
+def test_a_helpers_sentence_is_shown_without_its_wrapping(summary: str, detail: str) -> None:
+    """The message and the hint, as the helper wrote them."""
+    assert sentence(summary, detail) == MEANT
+
+
+def test_terraforms_own_errors_keep_both_parts() -> None:
+    """The summary alone often says too little."""
+    assert sentence("Invalid value", "The stack must be …") == ("Invalid value: The stack must be …", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        (("docker_image", "app", "shop"), "image"),
+        (("docker_image", "infra", "runner"), "runner image"),
+        (("docker_image", "edge", None), "edge image"),
+        (("docker_network", "mesh", None), "network"),
+        (("docker_container", "sidecar", "shop"), "sidecar"),
+        (("terraform_data", "gate", "shop"), "gate"),
+    ],
+)
+def test_each_resource_has_a_word_in_the_language_of_services(address: tuple[str, str, str | None], word: str) -> None:
+    assert step(*address) == word
