@@ -30,6 +30,7 @@ module "karst_service" {
   secrets_dir   = local.secrets_dir
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
+  build_secrets = var.build_secrets
   otlp_endpoint = var.otlp_endpoint
   gate_timeout  = var.gate_timeout
   drain_seconds = var.drain_seconds

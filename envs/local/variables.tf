@@ -62,6 +62,13 @@ variable "build_ca_file" {
   nullable    = false
 }
 
+variable "build_secrets" {
+  description = "Files for builds from a private package index, by id: `netrc`, `pip_conf`."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "otlp_endpoint" {
   description = "OTLP collector for the apps' traces. Empty: OTLP/JSON lines on their stdout."
   type        = string

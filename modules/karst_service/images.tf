@@ -13,6 +13,8 @@ locals {
     ])), 0, 12)
   }
 
+  build_secrets = merge(var.build_ca_file == "" ? {} : { ca = var.build_ca_file }, var.build_secrets)
+
   infra_images = { for kind, hash in local.infra_hashes : kind => "karstkit/${kind}:${hash}" }
 }
 
@@ -29,9 +31,9 @@ resource "docker_image" "infra" {
     label      = { "karst.kind" = each.key }
 
     dynamic "secrets" {
-      for_each = var.build_ca_file == "" ? [] : [var.build_ca_file]
+      for_each = local.build_secrets
       content {
-        id  = "ca"
+        id  = secrets.key
         src = secrets.value
       }
     }
@@ -56,9 +58,9 @@ resource "docker_image" "app" {
     label      = { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" }
 
     dynamic "secrets" {
-      for_each = var.build_ca_file == "" ? [] : [var.build_ca_file]
+      for_each = local.build_secrets
       content {
-        id  = "ca"
+        id  = secrets.key
         src = secrets.value
       }
     }

@@ -112,6 +112,18 @@ variable "build_ca_file" {
   nullable    = false
 }
 
+variable "build_secrets" {
+  description = "Files given to builds as secret mounts, by id: `netrc` and `pip_conf`, for a private package index (docs/build.md). Never part of an image."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.build_secrets), ["netrc", "pip_conf"])) == 0
+    error_message = "The build secrets are `netrc` and `pip_conf`, for example { netrc = \"/home/me/.netrc\" }."
+  }
+}
+
 variable "keep_images" {
   description = "Whether images stay on the host when Terraform is done with them, which is what a rollback starts from."
   type        = bool

@@ -243,7 +243,11 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _rule(
-        [r"(?:HTTP status client error \(|status code:? |HTTP )(?:401|403)\b", r"Missing credentials for"],
+        [
+            r"(?:HTTP status client error \(|status code:? |HTTP )(?:401|403)\b",
+            r"Missing credentials for",
+            r"lack of valid authentication credentials",
+        ],
         _says(
             "index_auth",
             "the package index refuses the build's credentials",

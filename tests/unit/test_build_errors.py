@@ -119,6 +119,11 @@ def test_a_failed_package_is_named_with_what_it_misses(
     [
         ("  cause: invalid peer certificate: UnknownIssuer", "tls", "build_ca_file"),
         ("error: HTTP status client error (401 Unauthorized) for url (https://i/simple/x/)", "index_auth", "netrc"),
+        (
+            "hint: An index URL could not be queried due to a lack of valid authentication credentials",
+            "index_auth",
+            "netrc",
+        ),
         ("OSError: [Errno 28] No space left on device", "disk_full", "disk"),
         ("  cause: failed to lookup address information: Temporary failure", "no_network", "the network"),
         ("Couldn't resolve host name (Could not resolve host: github.com); class=Net", "no_network", "github.com"),
