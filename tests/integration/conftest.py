@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -77,7 +76,7 @@ def git_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
 
 @pytest.fixture(scope="session")
 def kit(git_host: GitHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    """The stack, deployed once; destroyed at the end, and that nothing is left is a check of its own."""
+    """The stack, deployed once. Destroyed at the end, which has to leave nothing of it but list, lock and keys."""
     kit = Kit(
         tmp_path_factory.mktemp("stack"),
         env={
@@ -97,9 +96,7 @@ def kit(git_host: GitHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         kit.deploy()
         yield kit
     finally:
-        kit.iac("destroy", "--yes", check=None)
-
-
-@pytest.fixture(scope="session")
-def deployed_list(kit: Kit) -> Path:
-    return kit.list_file
+        kit.destroy()
+    assert kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
+    assert (kit.secrets_dir / "ca.key").exists()
+    assert (kit.home / "repos.lock.yaml").exists()

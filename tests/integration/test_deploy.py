@@ -251,4 +251,3 @@ def test_nothing_secret_is_in_state_plan_inspect_history_or_logs(kit: Kit) -> No
     for name, value in canaries.items():
         for place, text in places.items():
             assert value not in text.replace("\\n", "").replace("\n", ""), f"{name} is in {place}"
-    kit.iac("deploy", "--file", str(kit.list_file))
