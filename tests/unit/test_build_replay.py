@@ -38,10 +38,11 @@ def test_the_steps_are_those_of_the_dockerfile_in_order() -> None:
     assert lines[4:] == [
         "karst-build apt gcc",
         "cp -R /context/deps/. /deps/",
-        "karst-build uv pip install 'a b' --then path /app --then legacy --then sbom shop --then snapshot",
+        "karst-build uv pip install 'a b' --then path /app --then legacy"
+        " --then compile /opt/venv --then sbom shop --then snapshot",
         "export PBR_VERSION=1.0",
         "cp -R /context/src/. /app/",
-        "karst-build uv pip install /app --then delta --then compile",
+        "karst-build uv pip install /app --then compile /opt/venv --then delta --then compile /app",
     ]
 
 

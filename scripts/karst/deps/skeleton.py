@@ -126,7 +126,7 @@ def _version_files(tree: Tree, pyproject: Mapping[str, Any], backend: str, *, to
     for table in (tool.get("hatch", {}).get("version", {}), tool.get("pdm", {}).get("version", {})):
         if isinstance(table, Mapping):
             if table.get("source") not in (None, "regex", "file") and not (
-                told_version and table.get("source") in ("vcs", "scm")
+                told_version and table.get("source") in ("vcs", "scm", "uv-dynamic-versioning")
             ):
                 return None
             if table.get("path"):

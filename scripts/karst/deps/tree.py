@@ -21,9 +21,15 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._real = root.resolve()
+        self._known: dict[str, Path | None] = {}
 
     def path(self, relative: str) -> Path | None:
         """The file or folder, or None when absent or when a link leads outside: then the host's files would be read."""
+        if relative not in self._known:
+            self._known[relative] = self._resolved(relative)
+        return self._known[relative]
+
+    def _resolved(self, relative: str) -> Path | None:
         try:
             real = (self._real / relative).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):

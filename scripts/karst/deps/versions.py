@@ -39,7 +39,7 @@ def pretend(build_requires: list[str], name: str, version: str) -> dict[str, str
 
 def from_source(tree: Tree, ref: str, revision: str, name: str = "") -> str:
     """The best version that can be known: PKG-INFO, git's archive file, a tag as ref, else 0.0.0 with the revision."""
-    return from_pkg_info(tree) or _archival(tree) or from_tag(ref, name) or f"0.0.0+{_local(revision)}"
+    return from_pkg_info(tree) or _archival(tree) or from_tag(ref, name) or of_revision(revision)
 
 
 def from_pkg_info(tree: Tree) -> str:
@@ -67,6 +67,11 @@ def _archival(tree: Tree) -> str:
         if version and match and match.group(2) and ".post" not in version
         else version
     )
+
+
+def of_revision(revision: str) -> str:
+    """The version of a project of which nothing but the revision is known."""
+    return f"0.0.0+{_local(revision)}"
 
 
 def _local(revision: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from karst.deps import APP, Plan
+from karst.deps import APP, VENV, Plan
 from karst.errors import KarstError
 from karst.render.hashing import TEMPLATE
 
@@ -125,16 +125,17 @@ def steps(image: Image, plan: Plan, *, early: bool) -> tuple[list[str], list[str
     last: list[Sequence[str]] = [("supply", *image.supply)] if image.supply else []
     if any(package.split("=")[0].endswith("-dev") for package in image.apt):
         last.append(("libraries",))
-    compiling: list[Sequence[str]] = [] if image.compiled else [("compile",)]
     if plan.install or not plan.complete or image.legacy:
         last.append(("legacy", *image.legacy))
-    sbom = ("sbom", image.service)
+    compiling: list[Sequence[str]] = [] if image.compiled else [("compile", APP)]
+    ready: list[Sequence[str]] = [("compile", VENV), ("sbom", image.service)]
     if early:
-        install += [*last, *([] if own else [sbom])]
-        return _chain(install), _chain([*own, sbom]) if own else [], _chain(compiling)
+        install += [*last, *([("compile", VENV)] if own else ready)]
+        return _chain(install), _chain([*own, *ready]) if own else [], _chain(compiling)
     if plan.complete:
-        return _chain([*install, *last, sbom, ("snapshot",)]), [], _chain([*own, ("delta",), *compiling])
-    return _chain(install), [], _chain([*own, *last, sbom, *compiling])
+        late: list[Sequence[str]] = [*own, ("compile", VENV), ("delta",), *compiling]
+        return _chain([*install, *last, *ready, ("snapshot",)]), [], _chain(late)
+    return _chain(install), [], _chain([*own, *last, *ready, *compiling])
 
 
 def _chain(commands: Sequence[Sequence[str]]) -> list[str]:

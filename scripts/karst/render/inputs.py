@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from karst.deps import Plan, Request, choose
+from karst.deps import Plan, Request, choose, versions
 from karst.errors import KarstError
 from karst.render import bytecode, dockerfile
 from karst.render.bases import python_of
@@ -87,26 +87,35 @@ def build(inputs: Inputs) -> tuple[str, str, Plan | None]:
     as it was must not rebuild and replace what is made of that folder. An image's revision is therefore the one at
     which its content was first built here.
     """
-    text, plan = _rendered(inputs, NO_REVISION)
+    plan = _chosen(inputs) if inputs.launch != BINARY else None
+    text = _rendered(inputs, plan, NO_REVISION)
     generated = canonical([plan.files, plan.manifests, plan.skeleton] if plan else [])
     input_hash = digest(FORMAT, inputs.tree, text, generated, inputs.images["base"], inputs.cache_tag)
-    return input_hash, _rendered(inputs, inputs.revision)[0], plan
+    return input_hash, _rendered(inputs, plan and _told(plan, inputs.revision), inputs.revision), plan
 
 
-def _rendered(inputs: Inputs, revision: str) -> tuple[str, Plan | None]:
-    plan = None
-    if inputs.launch != BINARY:
-        plan = choose(
-            Request(
-                source=inputs.source,
-                argv=inputs.argv,
-                launch=inputs.launch,
-                install=inputs.install,
-                python=python_of(inputs.images["base"]),
-                ref=inputs.ref,
-                revision=revision,
-            )
+def _chosen(inputs: Inputs) -> Plan:
+    return choose(
+        Request(
+            source=inputs.source,
+            argv=inputs.argv,
+            launch=inputs.launch,
+            install=inputs.install,
+            python=python_of(inputs.images["base"]),
+            ref=inputs.ref,
+            revision=NO_REVISION,
         )
+    )
+
+
+def _told(plan: Plan, revision: str) -> Plan:
+    """The plan with the real revision in the version that was made of none."""
+    old, new = versions.of_revision(NO_REVISION), versions.of_revision(revision)
+    env = {name: value.replace(old, new) for name, value in plan.env.items()}
+    return replace(plan, version=plan.version.replace(old, new), env=env)
+
+
+def _rendered(inputs: Inputs, plan: Plan | None, revision: str) -> str:
     image = dockerfile.Image(
         builder_image=inputs.images["builder"],
         runner_image=inputs.images["runner"],
@@ -121,7 +130,7 @@ def _rendered(inputs: Inputs, revision: str) -> tuple[str, Plan | None]:
         compiled=inputs.cache_tag != "",
         src_layout=(inputs.source / "src").is_dir(),
     )
-    return dockerfile.render(image), plan
+    return dockerfile.render(image)
 
 
 def command(service: Table, detection: Table) -> tuple[str, ...]:

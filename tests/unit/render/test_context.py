@@ -124,4 +124,4 @@ def test_compiling_runs_nothing(render: Render, source: Path, tmp_path: Path) ->
 def test_an_image_of_another_python_is_compiled_in_the_build(render: Render) -> None:
     context = Path(render(images={"base_image": "python:3.9-slim"})["context"])
     assert not any(name.endswith(".pyc") for name in listing(context))
-    assert '["karst-build", "compile"]' in (context / "Dockerfile").read_text()
+    assert '["karst-build", "compile", "/app"]' in (context / "Dockerfile").read_text()

@@ -62,7 +62,7 @@ def test_a_list_of_requirements_takes_one_stage_and_a_copy() -> None:
     assert text(labels={"karst.service": "shop"}) == (
         HEADER
         + steps
-        + '"--then", "legacy", "--then", "sbom", "shop"]\n\n'
+        + '"--then", "legacy", "--then", "compile", "/opt/venv", "--then", "sbom", "shop"]\n\n'
         + "# What runs: no compiler, no cache, no secret.\nFROM karstkit/runner:aa\nWORKDIR /app\n"
         + 'COPY --from=dependencies ["/opt/venv/", "/opt/venv/"]\nCOPY ["src/", "/app/"]\n'
         + FOOTER
@@ -113,7 +113,7 @@ def test_requirements_that_only_building_tells_ship_the_environment_of_the_build
 
 
 def test_source_that_the_kit_did_not_compile_is_compiled_in_the_build() -> None:
-    assert '["karst-build", "compile"]' in text(compiled=False)
+    assert '["karst-build", "compile", "/app"]' in text(compiled=False)
 
 
 def test_what_the_launch_needs_is_supplied_after_what_the_app_brings() -> None:
