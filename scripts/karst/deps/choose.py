@@ -18,6 +18,7 @@ from karst.deps.tree import Tree
 
 __all__ = ["Request", "choose"]
 
+EXTRA = re.compile(r"[A-Za-z0-9][\w.-]*")
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 SCRIPT_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -26,7 +27,8 @@ def choose(request: Request) -> Plan:
     """The plan for one repository; never raises for a repository that merely has no manifest."""
     tree = Tree(request.source)
     project = projects.read(tree)
-    asked = _extras(request, tree, project)
+    # A name that is none could be an option of uv's command line.
+    asked = {extra: where for extra, where in _extras(request, tree, project).items() if EXTRA.fullmatch(extra)}
     if asked:
         project = projects.read(tree, frozenset(asked))
     facts = Facts(request, tree, project, frozenset(asked))

@@ -173,4 +173,5 @@ def requirements(pins: Iterable[Pin]) -> str:
 
 def indexes(pins: Iterable[Pin]) -> list[str]:
     """Indexes besides PyPI that the pins name, sorted."""
-    return sorted({pin.package.index for pin in pins if pin.package.index and pin.package.index.rstrip("/") != PYPI})
+    found = {pin.package.index for pin in pins if pin.package.index.startswith(("https://", "http://"))}
+    return sorted(index for index in found if index.rstrip("/") != PYPI)

@@ -30,6 +30,9 @@ class Tree:
         return self._known[relative]
 
     def _resolved(self, relative: str) -> Path | None:
+        # `a/../../source/b` may end inside again; written below another folder, the same words would leave that one.
+        if relative.startswith("/") or ".." in relative.split("/"):
+            return None
         try:
             real = (self._real / relative).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):

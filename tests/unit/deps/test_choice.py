@@ -198,6 +198,16 @@ def test_the_extra_that_the_entry_imports_is_installed_with_the_place(tmp_path: 
     assert found.notes == ("extra `server` is installed because of shop/web.py:2",)
 
 
+def test_a_name_that_is_no_extra_never_reaches_the_command_line(tmp_path: Path) -> None:
+    text = (
+        PROJECT
+        + '[project.optional-dependencies]\n"--then" = ["x"]\n[project.scripts]\ns = "a:b [--then, ok]"\n'
+        + BUILD
+    )
+    found = plan(tmp_path, {"pyproject.toml": text}, argv=("s",), launch="console-script")
+    assert all("--then" not in word for command in found.install + found.project for word in command)
+
+
 def test_an_extra_that_only_a_function_imports_is_not_installed(tmp_path: Path) -> None:
     text = PROJECT + '[project.optional-dependencies]\nredis = ["redis"]\n' + BUILD
     files = {"pyproject.toml": text, "main.py": "def main():\n    import redis\n"}

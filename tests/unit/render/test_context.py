@@ -81,6 +81,26 @@ def test_the_skeleton_is_beside_the_source(render: Render, source: Path) -> None
     assert (context / "skeleton/main.py").read_text() == ""
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_path_in_a_manifest_writes_nothing_outside_the_context(
+    render: Render, source: Path, tmp_path: Path, depth: int
+) -> None:
+    """The path leads back into the repository, so that reading it is harmless; writing the same path is not."""
+    parents = source.parts[-depth:]
+    path = "/".join([".."] * depth + list(parents) + ["VERSION"])
+    (source / "VERSION").write_text("1.0\n")
+    (source / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\ndynamic = ["version"]\n[build-system]\nrequires = ["setuptools"]\n'
+        f'build-backend = "setuptools.build_meta"\n[tool.setuptools.dynamic]\nversion = {{ file = "{path}" }}\n'
+    )
+    (source / "requirements.txt").write_text(f"--find-links ../{source.name}/shop\n-r {path}\nflask\n")
+    before = listing(tmp_path)
+    context = Path(render()["context"])
+    made = {name for name in listing(tmp_path) - before if not name.startswith(("cache/render/", "cache/pyc/"))}
+    assert all(name.startswith(context.relative_to(tmp_path).as_posix() + "/") for name in made)
+    assert {name.split("/")[0] for name in listing(context)} <= {"Dockerfile", "src", "deps", "skeleton"}
+
+
 def test_an_interrupted_write_leaves_no_context(
     render: Render, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
