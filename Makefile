@@ -65,7 +65,7 @@ health: ## ask every service for its health over mTLS
 
 test: bootstrap ## unit and integration tests, under 90 s once the toolchain is there
 	@$(tool)/tool --optional grpcurl
-	@$(tool)/dev pytest -n 2 --dist loadgroup "$${TESTS:-tests}"
+	@$(tool)/dev pytest -n 3 --dist loadgroup "$${TESTS:-tests}"
 
 test-slow: bootstrap ## the tests that `make test` leaves out for their time: changes under load, fuzzing, cancelled runs (minutes)
 	@$(tool)/dev pytest -m "slow and not real" "$${TESTS:-tests}"

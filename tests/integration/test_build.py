@@ -19,7 +19,7 @@ from karst.toolchain import base_image
 from tests.support import images
 from tests.support.kit import docker
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(240), pytest.mark.slow]
 
 CANARY = "canary-netrc-71c3"
 PYPROJECT = """\

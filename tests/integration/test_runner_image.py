@@ -14,7 +14,7 @@ import pytest
 from tests.support import images
 from tests.support.kit import docker
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.slow]
 
 # Asks like a client in the pod would; the runner listens on loopback only.
 ASK = """

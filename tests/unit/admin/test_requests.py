@@ -13,6 +13,8 @@ import pytest
 from tests.support.admin_app import App, running, settings_of, todo
 from tests.support.supabase_stub import SupabaseStub
 
+pytestmark = pytest.mark.slow
+
 # Odd requests
 
 

@@ -18,6 +18,8 @@ from karst.fetch import fetch_all
 from karst.manifest import parse_list
 from tests.support.githost import GitHost
 
+pytestmark = pytest.mark.slow
+
 FILES = {"main.py": "print('hello')\n"}
 
 

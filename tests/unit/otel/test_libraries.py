@@ -8,6 +8,8 @@ import pytest
 
 SERVE = """
 import threading, wsgiref.simple_server
+
+pytestmark = pytest.mark.slow
 class Quiet(wsgiref.simple_server.WSGIRequestHandler):
     def log_message(self, *_): pass
 seen = []
