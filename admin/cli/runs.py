@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin.cli import output
@@ -126,12 +127,14 @@ class Run:
     def _apply(self) -> int:
         terraform = Terraform(self.stack, self.events)
         terraform.init()
+        plan = terraform.show_plan()
         with self._phase("apply"):
             outcome = terraform.apply()
             # A plan can be applied once: what is left of it would only be called stale.
             self._drop_plan()
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
+        self._explain_builds(outcome, plan)
         answers = self._probe(patience=10 if outcome.ok else 0)
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
@@ -139,6 +142,23 @@ class Run:
                 raise _told(UnhealthyError("\n".join(gates), code="unhealthy"))
             self._failed(outcome, "the apply failed")
         return self._verdict(answers)
+
+    def _explain_builds(self, outcome: Outcome, plan: dict[str, Any]) -> None:
+        """Say why an image could not be built: the provider passes on an exit code and nothing more."""
+        contexts = plans.build_contexts(plan)
+        ca_file = plan.get("variables", {}).get("build_ca_file", {}).get("value") or ""
+        found = [name for name in sorted(set(outcome.unbuilt)) if name in contexts]
+        if not found:
+            return
+        from karst.build_replay import failure
+
+        with self._phase("why the build failed"):
+            for name in found:
+                told = failure(name, Path(contexts[name]), ca_file=ca_file)
+                if told:
+                    error = told.error()
+                    outcome.errors.insert(0, str(error))
+                    self.events.emit("diagnostic", severity="error", message=error.message, hint=error.hint)
 
     def _verdict(self, answers: list[Health]) -> int:
         unhealthy = [answer.service for answer in answers if not answer.healthy]

@@ -83,9 +83,14 @@ def main() -> int:
         lines = last_words(gate, docker)
         found = containers.members(docker, gate.stack, gate.service)
         drain(docker, [m for m in found if m.pod_id == gate.pod_id], settle=0)
+    from karst.crash_errors import explain_crash
+
+    known = explain_crash("\n".join(lines))
+    what = f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}"
     raise UnhealthyError(
-        "\n".join([f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}", *lines]),
-        hint=f"the generation that served before still serves, if there was one; `iac logs -s {gate.service}` has more",
+        "\n".join([what, *([known.message] if known else []), *lines]),
+        hint=(f"{known.hint}; " if known and known.hint else "")
+        + f"the generation that served before still serves, if there was one; `iac logs -s {gate.service}` has more",
         code="unhealthy",
     )
 

@@ -35,6 +35,17 @@ def lacking(plan: dict[str, Any]) -> list[str]:
     return [f"{name} lacks {what}" for name, one in sorted(services.items()) for what in one.get("missing") or []]
 
 
+def build_contexts(plan: dict[str, Any]) -> dict[str, str]:
+    """Service → folder that its image is built from, for the images that the plan builds."""
+    found = {}
+    for change in plan.get("resource_changes", []):
+        match = _INSTANCE.search(change.get("address", ""))
+        after = change.get("change", {}).get("after") or {}
+        if match and (match["type"], match["name"]) == ("docker_image", "app") and after.get("build"):
+            found[match["key"]] = after["build"][0]["context"]
+    return found
+
+
 def action(actions: list[str]) -> str:
     """One word for Terraform's list of actions."""
     kinds = set(actions)

@@ -40,6 +40,7 @@ class Outcome:
     exit_code: int
     interrupted: bool = False
     errors: list[str] = field(default_factory=list)
+    unbuilt: list[str] = field(default_factory=list)  # services whose image could not be built
 
     @property
     def ok(self) -> bool:
@@ -158,6 +159,8 @@ class Terraform:
             self._diagnostic(message.get("diagnostic", {}), outcome)
         elif kind in _HOOKS:
             found = _INSTANCE.search(hook.get("resource", {}).get("addr", ""))
+            if found and found["name"] == "app" and found["type"] == "docker_image" and kind == "apply_errored":
+                outcome.unbuilt.append(found["key"])
             if found and hook.get("action") != "read":
                 self.events.emit(
                     "service",
