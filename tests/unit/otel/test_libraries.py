@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SERVE = """
 import threading, wsgiref.simple_server
-
-pytestmark = pytest.mark.slow
 class Quiet(wsgiref.simple_server.WSGIRequestHandler):
     def log_message(self, *_): pass
 seen = []
