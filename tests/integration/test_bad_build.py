@@ -1,4 +1,4 @@
-"""A build that fails: the sentence says which step, its own last lines, and what to try; nothing is running after it."""
+"""A build that fails: the sentence has the step's own last lines and what to try; nothing is running after it."""
 
 from __future__ import annotations
 
