@@ -119,9 +119,8 @@ class Run:
             self._drop_plan()
             if not outcome.ok:
                 self._failed(outcome, "the destroy did not finish; run it again")
-        if not keep_images:
-            with self._phase("images"):
-                _remove_images(self.stack.name)
+        with self._phase("leftovers"):
+            _remove_leftovers(self.stack.name, images=not keep_images)
         return int(Exit.OK)
 
     def _apply(self) -> int:
@@ -266,11 +265,15 @@ def _exclusive(stack: Stack, verb: str) -> Iterator[None]:
         raise
 
 
-def _remove_images(stack: str) -> None:
+def _remove_leftovers(stack: str, *, images: bool) -> None:
+    """Remove what carries the stack's label and is in no state: an interrupted apply can leave a container behind."""
     import docker.errors
 
     with containers.engine() as connection:
-        for image in connection.api.images(filters={"label": [f"{containers.STACK}={stack}"]}, all=False):
+        for member in containers.members(connection, stack):
+            with contextlib.suppress(docker.errors.APIError):
+                connection.api.remove_container(member.id, force=True, v=True)
+        for image in connection.api.images(filters={"label": [f"{containers.STACK}={stack}"]}) if images else ():
             for tag in image.get("RepoTags") or [image["Id"]]:
                 with contextlib.suppress(docker.errors.APIError):
                     connection.api.remove_image(tag)
