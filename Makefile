@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-real corpus lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real corpus lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
