@@ -256,7 +256,9 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         [r"No space left on device"],
-        _says("disk_full", "the disk of the Docker host is full", "free some space: `iac prune`, `docker system df`"),
+        _says(
+            "disk_full", "the disk of the Docker host is full", "free some space; `docker system df` says what takes it"
+        ),
     ),
     _rule(
         [
