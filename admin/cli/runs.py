@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -40,7 +41,7 @@ def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool
     found: dict[str, Any] = {}
 
     def body(run: Run) -> int:
-        found.update(run.plan())
+        found.update(plans.summarize(run.plan()))
         return int(Exit.OK)
 
     code = _run(stack, "plan", as_events, body)
@@ -61,14 +62,20 @@ class Run:
     def __init__(self, stack: Stack, events: Events) -> None:
         self.stack = stack
         self.events = events
-        self.answers: list[dict[str, Any]] = []
+        self.answers: list[Health] = []
+
+    @functools.cached_property
+    def terraform(self) -> Terraform:
+        """Looked for when it is needed: a wrong list or a missing engine is told first."""
+        return Terraform(self.stack, self.events)
 
     def plan_and_apply(self) -> int:
-        services = self.plan()
-        if all(entry["action"] == "none" for entry in services.values()):
+        plan = self.plan()
+        if all(entry["action"] == "none" for entry in plans.summarize(plan).values()):
             self._drop_plan()
-            return self._verdict(self._probe())
-        return self._apply()
+            self._probe()
+            return self._verdict()
+        return self._apply(plan)
 
     def apply_saved(self, *, named: bool) -> int:
         if not self.stack.plan_file.exists():
@@ -81,41 +88,40 @@ class Run:
                 code="other_plan",
             )
         preflight.check(self.stack)
-        return self._apply()
+        self.terraform.init()
+        return self._apply(self.terraform.show_plan())
 
     def plan(self) -> dict[str, Any]:
-        """Check the list and the host, then plan; return the plan by service."""
+        """Check the list and the host, then plan; return the plan as Terraform's JSON."""
         manifest.load_file(self.stack.list_file)
         preflight.check(self.stack)
         variables_file(self.stack)
-        terraform = Terraform(self.stack, self.events)
         with self._phase("init"):
-            terraform.init()
+            self.terraform.init()
         with self._phase("plan"):
-            outcome = terraform.plan()
+            outcome = self.terraform.plan()
             if outcome.exit_code not in (0, 2):
                 self._failed(outcome, "the plan failed, and nothing was changed")
-        plan = terraform.show_plan()
+        plan = self.terraform.show_plan()
         services = plans.summarize(plan)
         for sentence in plans.lacking(plan):
             self.events.emit("diagnostic", severity="warning", message=sentence, hint="")
         notes = {"list_file": str(self.stack.list_file), "at": datetime.now(UTC).isoformat(timespec="seconds")}
         write_atomic(self._plan_notes, json.dumps(notes), mode=0o600)
         self.events.emit("plan", services=services, changes=sum(e["action"] != "none" for e in services.values()))
-        return services
+        return plan
 
     def destroy(self, *, keep_images: bool) -> int:
         if not self.stack.state_file.exists():
             self.events.emit("log", line=f"stack `{self.stack.name}` is not deployed")
             return int(Exit.OK)
         variables_file(self.stack)
-        terraform = Terraform(self.stack, self.events)
         with self._phase("init"):
-            terraform.init()
+            self.terraform.init()
         with self._phase("destroy"):
-            outcome = terraform.plan(destroy=True)
+            outcome = self.terraform.plan(destroy=True)
             if outcome.exit_code == 2:
-                outcome = terraform.apply()
+                outcome = self.terraform.apply()
             self._drop_plan()
             if not outcome.ok:
                 self._failed(outcome, "the destroy did not finish; run it again")
@@ -123,24 +129,21 @@ class Run:
             _remove_leftovers(self.stack.name, images=not keep_images)
         return int(Exit.OK)
 
-    def _apply(self) -> int:
-        terraform = Terraform(self.stack, self.events)
-        terraform.init()
-        plan = terraform.show_plan()
+    def _apply(self, plan: dict[str, Any]) -> int:
         with self._phase("apply"):
-            outcome = terraform.apply()
+            outcome = self.terraform.apply()
             # A plan can be applied once: what is left of it would only be called stale.
             self._drop_plan()
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
         self._explain_builds(outcome, plan)
-        answers = self._probe(patience=10 if outcome.ok else 0)
+        self._probe(patience=10 if outcome.ok else 0)
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
             if gates and len(gates) == len(outcome.errors):
                 raise _told(UnhealthyError("\n".join(gates), code="unhealthy"))
             self._failed(outcome, "the apply failed")
-        return self._verdict(answers)
+        return self._verdict()
 
     def _explain_builds(self, outcome: Outcome, plan: dict[str, Any]) -> None:
         """Say why an image could not be built: the provider passes on an exit code and nothing more."""
@@ -159,13 +162,13 @@ class Run:
                     outcome.errors.insert(0, str(error))
                     self.events.emit("diagnostic", severity="error", message=error.message, hint=error.hint)
 
-    def _verdict(self, answers: list[Health]) -> int:
-        unhealthy = [answer.service for answer in answers if not answer.healthy]
+    def _verdict(self) -> int:
+        unhealthy = [answer.service for answer in self.answers if not answer.healthy]
         if unhealthy:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         return int(Exit.OK)
 
-    def _probe(self, patience: float = 10) -> list[Health]:
+    def _probe(self, patience: float = 10) -> None:
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + patience
@@ -173,8 +176,7 @@ class Run:
             while not all(answer.healthy for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
                 answers = ask(self.stack)
-        self.answers = output.health_rows(answers)
-        return answers
+        self.answers = answers
 
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:
@@ -222,20 +224,14 @@ def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int]) -
             stack=stack.name,
             outcome=_outcome(code),
             exit_code=code,
-            services=run.answers,
+            services=output.health_rows(run.answers),
             **({"error": error.to_dict()} if error else {}),
         )
     if run.answers and not as_events:
-        _table(run.answers)
+        output.health_table(run.answers)
     if error and not as_events:
         raise error
     return code
-
-
-def _table(answers: list[dict[str, Any]]) -> None:
-    from karst.probe import Health
-
-    output.health_table([Health(**row) for row in answers])
 
 
 def _outcome(code: int) -> str:

@@ -69,13 +69,7 @@ class Terraform:
         if marker.exists() and marker.read_text() == wanted and (self.stack.data_dir / "modules").exists():
             return
         self.stack.state_file.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [*self._command("init"), "-no-color", "-reconfigure", f"-backend-config=path={self.stack.state_file}"],
-            env=self._env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._ask("init", "-no-color", "-reconfigure", f"-backend-config=path={self.stack.state_file}")
         if done.returncode != 0:
             for line in (done.stdout + done.stderr).splitlines():
                 self.events.emit("log", line=line)
@@ -99,13 +93,7 @@ class Terraform:
 
     def show_plan(self) -> dict[str, Any]:
         """The saved plan as Terraform's JSON."""
-        done = subprocess.run(
-            [*self._command("show"), "-json", str(self.stack.plan_file)],
-            env=self._env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._ask("show", "-json", str(self.stack.plan_file))
         if done.returncode != 0:
             raise KarstError(
                 "the saved plan cannot be read: " + _last_error(done.stderr),
@@ -121,6 +109,12 @@ class Terraform:
 
     def _command(self, verb: str) -> list[str]:
         return [self._binary, f"-chdir={self.stack.root_module}", verb]
+
+    def _ask(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that changes no infrastructure, to its end."""
+        return subprocess.run(
+            [*self._command(verb), *arguments], env=self._env, capture_output=True, text=True, check=False
+        )
 
     def _init_key(self) -> str:
         files = sorted(self.stack.root_module.glob("*.tf")) + sorted(
