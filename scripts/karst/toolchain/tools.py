@@ -13,10 +13,14 @@ from karst.files import cache_dir
 from karst.toolchain import go, record
 from karst.toolchain.process import report
 
+# Package and version, as `go install` takes them.
 TOOLS = {
+    "docker-compose": ("github.com/docker/compose/v2/cmd", "v2.40.3"),
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"),
     "tflint": ("github.com/terraform-linters/tflint", "v0.64.0"),
 }
+# Modules that `go install` refuses, because their go.mod excludes or replaces another; built from a copy of them.
+COPIED = {"docker-compose": "github.com/docker/compose/v2"}
 
 
 def main() -> int:
@@ -43,7 +47,10 @@ def get(name: str) -> str:
     output = cache_dir() / "tools" / f"{name}-{version}"
     source = "is there"
     if not output.exists():
-        go.install(package, version, output)
+        if module := COPIED.get(name):
+            go.build_module(module, version, package, output)
+        else:
+            go.install(package, version, output)
         source = "built from its Go module"
     tools = record.load().get("tools", {})
     if tools.get(name) != str(output):
