@@ -59,6 +59,9 @@ def _ports(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 _EVENTS = click.option("--events", is_flag=True, help="Events as JSON lines on stdout, the last one `result`.")
+_WAIT = click.option(
+    "--lock-wait", "wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Wait for another run to end."
+)
 _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
@@ -66,12 +69,13 @@ _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_file
 @_ports
 @_EVENTS
+@_WAIT
 @click.pass_obj
-def deploy(stack: str | None, /, events: bool, **settings: Any) -> int:
+def deploy(stack: str | None, /, events: bool, wait: float, **settings: Any) -> int:
     """Plan, apply, and ask every service for its health."""
     from admin.cli import runs
 
-    return runs.deploy(_resolve(stack, **settings), as_events=events)
+    return runs.deploy(_resolve(stack, **settings), as_events=events, wait=wait)
 
 
 @cli.command()
@@ -79,40 +83,47 @@ def deploy(stack: str | None, /, events: bool, **settings: Any) -> int:
 @_ports
 @_JSON
 @_EVENTS
+@_WAIT
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to change.")
 @click.pass_obj
-def plan(stack: str | None, /, as_json: bool, events: bool, detailed_exitcode: bool, **settings: Any) -> int:
-    """Say what would change, and save it for `iac apply`."""
+def plan(
+    stack: str | None, /, as_json: bool, events: bool, wait: float, detailed_exitcode: bool, **settings: Any
+) -> int:
+    """Say what would change and why, and save it for `iac apply`."""
     from admin.cli import runs
 
-    return runs.plan(_resolve(stack, **settings), as_json=as_json, as_events=events, detailed=detailed_exitcode)
+    resolved = _resolve(stack, **settings)
+    return runs.plan(resolved, as_json=as_json, as_events=events, detailed=detailed_exitcode, wait=wait)
 
 
 @cli.command()
 @_file
 @_ports
 @_EVENTS
+@_WAIT
 @click.pass_obj
-def apply(stack: str | None, /, events: bool, **settings: Any) -> int:
+def apply(stack: str | None, /, events: bool, wait: float, **settings: Any) -> int:
     """Apply exactly the saved plan; without one, plan first."""
     from admin.cli import runs
 
-    return runs.apply(_resolve(stack, **settings), as_events=events, named=settings["list_file"] is not None)
+    named = settings["list_file"] is not None
+    return runs.apply(_resolve(stack, **settings), as_events=events, named=named, wait=wait)
 
 
 @cli.command()
 @_EVENTS
 @_YES
+@_WAIT
 @click.option("--keep-images", is_flag=True, help="Leave the services' images on the host.")
 @click.pass_obj
-def destroy(stack: str | None, events: bool, yes: bool, keep_images: bool) -> int:
+def destroy(stack: str | None, events: bool, yes: bool, wait: float, keep_images: bool) -> int:
     """Remove the stack's containers, network and images. Secrets, list and lock file stay."""
     from admin.cli import runs
 
     resolved = _resolve(stack)
     if not yes and sys.stdin.isatty():
         click.confirm(f"Destroy stack `{resolved.name}`?", abort=True)
-    return runs.destroy(resolved, as_events=events, keep_images=keep_images)
+    return runs.destroy(resolved, as_events=events, keep_images=keep_images, wait=wait)
 
 
 @cli.command()

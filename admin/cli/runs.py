@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin.cli import output
+from admin.cli.lock import end_orphans, exclusive
 from karst import containers, manifest, plans, preflight
-from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
+from karst.errors import Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
-from karst.files import locked, write_atomic
+from karst.files import write_atomic
 from karst.health import ask
 from karst.stack import Stack
 from karst.terraform import Outcome, Terraform, variables_file
@@ -26,17 +27,17 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def deploy(stack: Stack, *, as_events: bool) -> int:
-    """Plan, apply and probe; return the exit code."""
-    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply())
+def deploy(stack: Stack, *, as_events: bool, wait: float = 0) -> int:
+    """Plan, apply and probe; return the exit code. ``wait``: seconds to wait for another run to end."""
+    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait)
 
 
-def apply(stack: Stack, *, as_events: bool, named: bool) -> int:
+def apply(stack: Stack, *, as_events: bool, named: bool, wait: float = 0) -> int:
     """Apply the saved plan and probe; plan first when none is saved. ``named``: the caller named the list."""
-    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named))
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait)
 
 
-def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool) -> int:
+def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool, wait: float = 0) -> int:
     """Plan, save it, and print it in the language of services."""
     found: dict[str, Any] = {}
 
@@ -44,16 +45,16 @@ def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool
         found.update(plans.summarize(run.plan()))
         return int(Exit.OK)
 
-    code = _run(stack, "plan", as_events, body)
+    code = _run(stack, "plan", as_events, body, wait)
     if code == Exit.OK and as_json and not as_events:
         output.print_json({"stack": stack.name, "plan_file": str(stack.plan_file), "services": found})
     changes = any(entry["action"] != "none" for entry in found.values())
     return 2 if code == Exit.OK and detailed and changes else code
 
 
-def destroy(stack: Stack, *, as_events: bool, keep_images: bool) -> int:
+def destroy(stack: Stack, *, as_events: bool, keep_images: bool, wait: float = 0) -> int:
     """Remove what Terraform made, then the stack's images."""
-    return _run(stack, "destroy", as_events, lambda run: run.destroy(keep_images=keep_images))
+    return _run(stack, "destroy", as_events, lambda run: run.destroy(keep_images=keep_images), wait)
 
 
 class Run:
@@ -100,7 +101,7 @@ class Run:
             self.terraform.init()
         with self._phase("plan"):
             outcome = self.terraform.plan()
-            if outcome.exit_code not in (0, 2):
+            if outcome.interrupted or outcome.exit_code not in (0, 2):
                 self._failed(outcome, "the plan failed, and nothing was changed")
         plan = self.terraform.show_plan()
         services = plans.summarize(plan)
@@ -204,20 +205,28 @@ class Run:
         self.events.emit("phase", phase=name, state="done", seconds=round(time.monotonic() - started, 1))
 
 
-def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int]) -> int:
+def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], wait: float = 0) -> int:
     """Hold the lock, run, and end the event stream with `result`, whatever happened."""
     events = Events(ndjson(sys.stdout) if as_events else output.human())
     run = Run(stack, events)
     error: KarstError | None = None
     code = int(Exit.FAILED)
+    # As Ctrl-C, so that the event stream gets its end. While Terraform runs, it has a handler of its own.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _exclusive(stack, verb):
+        with exclusive(stack, verb, wait=wait, tell=lambda line: events.emit("log", line=line)):
+            if ended := end_orphans(stack):
+                events.emit("log", line=f"ended {ended} providers that a killed Terraform had left behind")
             code = body(run)
+    except KeyboardInterrupt:
+        error = KarstError("interrupted; run it again to go on", code="interrupted", exit_code=Exit.INTERRUPTED)
+        code = int(Exit.INTERRUPTED)
     except KarstError as err:
         error, code = err, int(err.exit_code)
         if as_events and not getattr(err, "told", False):
             events.emit("diagnostic", severity="error", message=err.message, hint=err.hint)
     finally:
+        signal.signal(signal.SIGTERM, before)
         events.emit(
             "result",
             run=verb,
@@ -236,29 +245,6 @@ def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int]) -
 
 def _outcome(code: int) -> str:
     return {0: "ok", 3: "busy", 5: "unhealthy", 6: "unknown", 130: "interrupted"}.get(code, "failed")
-
-
-@contextlib.contextmanager
-def _exclusive(stack: Stack, verb: str) -> Iterator[None]:
-    """Hold the stack's lock and say in the file who does; BusyError names the holder."""
-    notes = stack.lock_path.with_suffix(".json")
-    try:
-        holder = json.loads(notes.read_text())
-        who = f": `iac {holder['verb']}` by process {holder['pid']} since {holder['since']}"
-    except (OSError, ValueError, KeyError):
-        who = ""
-    busy = f"stack `{stack.name}` is busy{who}"
-    try:
-        with locked(stack.lock_path, wait=0, busy=busy):
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            write_atomic(notes, json.dumps({"verb": verb, "pid": os.getpid(), "since": since}))
-            try:
-                yield
-            finally:
-                notes.unlink(missing_ok=True)
-    except BusyError as err:
-        err.hint = err.hint or "wait for it, or stop it with Ctrl-C where it runs"
-        raise
 
 
 def _remove_leftovers(stack: str, *, images: bool) -> None:

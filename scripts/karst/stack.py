@@ -57,6 +57,11 @@ class Stack:
         return self.home / "lock"
 
     @property
+    def terraform_pid_file(self) -> Path:
+        """There while Terraform runs, and after it was killed: the id of its process group."""
+        return self.home / "terraform.pid"
+
+    @property
     def edge(self) -> tuple[str, int]:
         return ("127.0.0.1", self.ports["edge"])
 

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,21 +124,25 @@ class Terraform:
         return f"{self._binary} {self.stack.state_file} {len(files)} {newest} {self._env.get('TF_CLI_CONFIG_FILE', '')}"
 
     def _run(self, verb: str, *arguments: str) -> Outcome:
-        process = subprocess.Popen(
-            [*self._command(verb), "-json", *arguments],
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
         outcome = Outcome(exit_code=int(Exit.FAILED))
-        with _interrupts(process, outcome):
+        with _interrupts(outcome) as started:
+            process = subprocess.Popen(
+                [*self._command(verb), "-json", *arguments],
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            write_atomic(self.stack.terraform_pid_file, str(process.pid))
+            started(process)
             for line in process.stdout or ():
                 self._relay(line.rstrip("\n"), outcome)
             outcome.exit_code = process.wait()
+        if outcome.exit_code >= 0:  # one that was killed leaves its providers behind, and this file to find them by
+            self.stack.terraform_pid_file.unlink(missing_ok=True)
         return outcome
 
     def _relay(self, line: str, outcome: Outcome) -> None:
@@ -198,18 +202,32 @@ def step(resource_type: str, name: str, key: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _interrupts(process: subprocess.Popen[str], outcome: Outcome) -> Iterator[None]:
-    """While the child runs, pass the first SIGINT or SIGTERM on to its process group as one SIGINT."""
+def _interrupts(outcome: Outcome) -> Iterator[Callable[[subprocess.Popen[str]], None]]:
+    """While the child runs, pass the first SIGINT or SIGTERM on to its process group as one SIGINT.
+
+    Gives the function to call with the child. A signal that comes before that is passed on then: in between nobody
+    would have told Terraform, and it would go on alone.
+    """
+    child: list[subprocess.Popen[str]] = []
+
+    def interrupt() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child[0].pid, signal.SIGINT)
 
     def forward(_signum: int, _frame: object) -> None:
         if not outcome.interrupted:
             outcome.interrupted = True
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
+            if child:
+                interrupt()
+
+    def started(process: subprocess.Popen[str]) -> None:
+        child.append(process)
+        if outcome.interrupted:
+            interrupt()
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield started
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
