@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from admin.cli.certs import certs
 from karst.errors import Exit, KarstError, UsageError, did_you_mean
 from karst.stack import Stack, resolve
 
@@ -194,6 +195,9 @@ def update(stack: str | None, list_file: str | None, service: str | None) -> int
     from admin.cli.update import move
 
     return move(_resolve(stack, list_file=list_file), service)
+
+
+cli.add_command(certs)
 
 
 def load_dotenv() -> None:

@@ -13,6 +13,7 @@ module "karst_mesh" {
   network_name  = var.network_name
   ports         = var.ports
   secrets_dir   = local.secrets_dir
+  cert_lifetime = var.cert_lifetime
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
 }
@@ -28,6 +29,7 @@ module "karst_service" {
   network_name  = var.network_name
   edge          = module.karst_mesh.edge
   secrets_dir   = local.secrets_dir
+  cert_lifetime = var.cert_lifetime
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
   build_secrets = var.build_secrets

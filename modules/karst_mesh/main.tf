@@ -35,6 +35,7 @@ data "external" "identity" {
     services     = jsonencode(["ops/edge", "ops/operator"])
     network      = var.network_name
     trust_domain = var.trust_domain
+    lifetime     = var.cert_lifetime
   }
 }
 

@@ -51,6 +51,7 @@ data "external" "identity" {
     app_secrets  = jsonencode({ for name, service in local.fetched : name => service.secrets })
     network      = var.network_name
     trust_domain = var.trust_domain
+    lifetime     = var.cert_lifetime
   }
 }
 

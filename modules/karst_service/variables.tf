@@ -73,6 +73,18 @@ variable "secrets_dir" {
   nullable    = false
 }
 
+variable "cert_lifetime" {
+  description = "How long a certificate is valid, `1h` to `90d`; it is renewed with a third of that left. Empty: KARST_CERT_LIFETIME, else `7d`."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.cert_lifetime == "" || can(regex("^[0-9]{1,7}[smhd]$", var.cert_lifetime))
+    error_message = "The lifetime must be a number and its unit, for example `24h` or `7d`."
+  }
+}
+
 variable "trust_domain" {
   description = "SPIFFE trust domain of the identities."
   type        = string

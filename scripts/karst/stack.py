@@ -14,6 +14,11 @@ from karst.errors import UsageError
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_STACK = "karst"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+_FROM_ENVIRONMENT = {
+    "gate_timeout": "KARST_GATE_TIMEOUT",
+    "drain_seconds": "KARST_DRAIN_SECONDS",
+    "cert_lifetime": "KARST_CERT_LIFETIME",
+}
 _PORTS = {"edge": 15000, "metrics": 9901, "front_door": 8088}
 
 
@@ -68,7 +73,7 @@ class Stack:
     def variables(self) -> dict[str, Any]:
         """What envs/local is given as a variables file."""
         extra = {"otlp_endpoint": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")}
-        for name, variable in (("gate_timeout", "KARST_GATE_TIMEOUT"), ("drain_seconds", "KARST_DRAIN_SECONDS")):
+        for name, variable in _FROM_ENVIRONMENT.items():
             if value := os.environ.get(variable):
                 extra[name] = value
         return {

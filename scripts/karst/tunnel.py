@@ -207,13 +207,19 @@ def _shake_hands(
 
 def get_status(tls: ssl.SSLSocket, service: str, path: str) -> int:
     """Ask ``path`` by one HTTP/1.1 GET on a connection made for it, and return the status; raises Unreachable."""
+    return get(tls, service, path)[0]
+
+
+def get(tls: ssl.SSLSocket, service: str, path: str) -> tuple[int, bytes]:
+    """The same, with the answer's body."""
     import http.client
 
     connection = http.client.HTTPConnection(service)
     connection.sock = tls
     try:
         connection.request("GET", path, headers={"Connection": "close"})
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException) as err:
         words = in_words(err) if isinstance(err, OSError) else "it did not answer in HTTP"
         raise Unreachable(f"`{service}`: {words}", code="no_answer") from None

@@ -21,7 +21,8 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     """Issue what is absent, wrong or about to expire; return where everything is.
 
     In: ``secrets_dir``; ``services``, a JSON list of service names, ``ops/edge`` and ``ops/operator``; ``network`` and
-    ``trust_domain`` (defaults ``iacnet``, ``karst.local``); ``app_secrets``, JSON {service: [environment variables]}.
+    ``trust_domain`` (defaults ``iacnet``, ``karst.local``); ``lifetime`` of a new certificate (settings.py);
+    ``app_secrets``, JSON {service: [environment variables]}.
     Out: ``services``, JSON {name: {dir, fingerprint, not_after, uri, app_secrets, app_secrets_digest}};
     ``ca_fingerprint``; ``uid`` and ``gid``, the numeric owner of the key files.
 
@@ -29,6 +30,7 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     """
     from karst.identity.app_secrets import hand_over
     from karst.identity.names import Identity
+    from karst.identity.settings import lifetime
     from karst.identity.store import Store
 
     if not query.get("secrets_dir"):
@@ -40,7 +42,7 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     network, trust_domain = query.get("network") or NETWORK, query.get("trust_domain") or TRUST_DOMAIN
     identities = [Identity.parse(name, network=network, trust_domain=trust_domain) for name in dict.fromkeys(names)]
 
-    store = Store(Path(query["secrets_dir"]).expanduser().absolute())
+    store = Store(Path(query["secrets_dir"]).expanduser().absolute(), lifetime=lifetime(query.get("lifetime", "")))
     with store.locked():
         issued = store.ensure(identities)
         app = hand_over(store, {identity.name: wanted.get(identity.name) or [] for identity in identities})
@@ -55,9 +57,10 @@ def handle(query: dict[str, str]) -> dict[str, str]:
 
 def renew(secrets_dir: Path) -> list[dict[str, str]]:
     """Bring every identity that the folder knows up to date, and say what it has: for a timer, beside no deploy."""
+    from karst.identity.settings import lifetime
     from karst.identity.store import Store
 
-    store = Store(secrets_dir.expanduser().absolute())
+    store = Store(secrets_dir.expanduser().absolute(), lifetime=lifetime())
     if not (store.root / "mesh").is_dir():
         raise UsageError(
             f"{store.root} holds no identities to renew", hint="name the folder: --secrets-dir", code="no_identities"

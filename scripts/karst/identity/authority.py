@@ -75,9 +75,8 @@ def pem_key(key: SigningKey) -> bytes:
     )
 
 
-def load(certificates: bytes, key: bytes, *, where: Path, now: dt.datetime) -> Authority:
-    """Read `ca.pem` and `ca.key`; ``where`` is their folder, for the sentence of a KarstError."""
-    ca_pem, ca_key = where / "ca.pem", where / "ca.key"
+def load(certificates: bytes, key: bytes, *, ca_pem: Path, ca_key: Path, now: dt.datetime) -> Authority:
+    """Read the contents of `ca.pem` and `ca.key`; the paths are for the sentence of a KarstError."""
     try:
         found = x509.load_pem_x509_certificates(certificates)
     except ValueError as err:

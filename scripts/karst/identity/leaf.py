@@ -1,23 +1,20 @@
-"""One service's certificate: issuing it, reading it, and deciding whether it is still the right one."""
+"""One identity's certificate: reading it, and deciding whether it is still the right one."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from karst.errors import UsageError
-from karst.identity.authority import BACKDATE, Authority, pem_key
+from karst.identity.authority import BACKDATE
 from karst.identity.names import Identity
 
-# Seven days: short enough that a stolen leaf is soon worthless (there is no revocation list), long enough for a machine
-# that is off over a long weekend. Renewal begins with a third of it left, so every deploy leaves at least 56 hours.
-LIFETIME = dt.timedelta(days=7)
+if TYPE_CHECKING:
+    from karst.identity.issuers import Issuer
 
 
 @dataclass(frozen=True)
@@ -39,38 +36,9 @@ class Leaf:
         return self.chain + self.key
 
 
-def issue(identity: Identity, authority: Authority, now: dt.datetime) -> Leaf:
-    """Make a key and have ``authority`` certify it for ``identity``: exactly one URI, as SPIFFE demands."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer = authority.certificate
-    alt_names: list[x509.GeneralName] = [x509.DNSName(name) for name in identity.dns]
-    alt_names.append(x509.UniformResourceIdentifier(identity.uri))
-    usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)  # digital_signature
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.name)]))
-        .issuer_name(issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(min(now + LIFETIME, issuer.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName(alt_names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_authority_key(issuer), critical=False)
-        .sign(authority.key, _digest(authority))
-    )
-    chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *authority.chain))
-    return Leaf(identity, certificate, chain, pem_key(key))
-
-
 def read(identity: Identity, svid: bytes) -> Leaf | None:
     """Read a `svid.pem`; None when it is not one."""
-    begin = svid.find(b"-----BEGIN PRIVATE KEY-----")
+    begin = svid.find(b"-----BEGIN PRIVATE")
     if begin < 0:
         return None
     try:
@@ -92,30 +60,43 @@ def named(name: str, svid: bytes) -> Identity | None:
     return identity if (set(identity.dns), [identity.uri]) == (dns, uris) else None
 
 
-def why_replace(leaf: Leaf, authority: Authority, now: dt.datetime) -> str:
+def why_replace(leaf: Leaf, issuer: Issuer, now: dt.datetime, lifetime: dt.timedelta) -> str:
     """Say why ``leaf`` has to be issued anew, or ""."""
-    certificate = leaf.certificate
-    if _alt_names(certificate) != (set(leaf.identity.dns), [leaf.identity.uri]):
+    if not names_only(leaf.certificate, leaf.identity):
         return "it names somebody else"
-    try:
-        certificate.verify_directly_issued_by(authority.certificate)
-    except (ValueError, TypeError, InvalidSignature):
-        return "another authority issued it"
-    expected = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *authority.chain))
-    if leaf.chain != expected:
-        return "its chain of intermediates changed"
+    if reason := issuer.why_not_mine(leaf):
+        return reason
     try:
         key = serialization.load_pem_private_key(leaf.key, password=None)
     except (ValueError, TypeError):
         return "its key cannot be read"
-    if key.public_key() != certificate.public_key():
+    if key.public_key() != leaf.certificate.public_key():
         return "its key belongs to another certificate"
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begin, end = leaf.certificate.not_valid_before_utc, leaf.certificate.not_valid_after_utc
     if now < begin:
         return "it is not valid yet"
+    if now >= end:
+        return "it has expired"
     if now >= end - (end - begin) / 3:
         return "less than a third of its lifetime is left"
+    if end - now > lifetime + BACKDATE:
+        return "it is valid for longer than is wanted now"
     return ""
+
+
+def names_only(certificate: x509.Certificate, identity: Identity) -> bool:
+    """Whether ``certificate`` names ``identity`` and nobody else: these DNS names and this one URI."""
+    return _alt_names(certificate) == (set(identity.dns), [identity.uri])
+
+
+def alt_names(identity: Identity) -> x509.SubjectAlternativeName:
+    """The names that a certificate for ``identity`` has to carry."""
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in identity.dns]
+    return x509.SubjectAlternativeName([*names, x509.UniformResourceIdentifier(identity.uri)])
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)
 
 
 def _alt_names(certificate: x509.Certificate) -> tuple[set[str], list[str]]:
@@ -124,18 +105,3 @@ def _alt_names(certificate: x509.Certificate) -> tuple[set[str], list[str]]:
     except x509.ExtensionNotFound:
         return set(), []
     return set(names.get_values_for_type(x509.DNSName)), names.get_values_for_type(x509.UniformResourceIdentifier)
-
-
-def _authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    try:
-        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        public = issuer.public_key()
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public)  # type: ignore[arg-type]
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _digest(authority: Authority) -> hashes.SHA256 | hashes.SHA384:
-    key = authority.key
-    wide = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
-    return hashes.SHA384() if wide else hashes.SHA256()

@@ -4,6 +4,7 @@
 <secrets>/<service>.crt, <service>.key    for people and tools; operator.crt, operator.key are the operator's
 <secrets>/mesh/<service>/svid.pem, ca.pem what a sidecar mounts: chain and key in one file, and whom it trusts
 <secrets>/app/<service>/<NAME>            secrets of the app (app_secrets.py)
+<secrets>/rotation/                       an authority and its successor while they change places (ca_rotation.py)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from karst import files
 from karst.errors import KarstError
 from karst.identity import authority as ca
 from karst.identity import leaf as leaves
+from karst.identity.issuers import Issuer
+from karst.identity.issuers.files import FileIssuer
 from karst.identity.names import Identity
+from karst.identity.settings import LIFETIME
 
 CONTAINER_UID = 10001  # the user of the images; it owns the key files when root runs the kit
 
@@ -51,9 +55,10 @@ class Store:
         people: (uid, gid) of the rest: the folder's owner.
     """
 
-    def __init__(self, root: Path, *, now: dt.datetime | None = None) -> None:
+    def __init__(self, root: Path, *, now: dt.datetime | None = None, lifetime: dt.timedelta = LIFETIME) -> None:
         self.root = root
         self.now = now or dt.datetime.now(dt.UTC)
+        self.lifetime = lifetime
         self.owner = self.people = (os.geteuid(), os.getegid())
         self.authority_fingerprint = ""
 
@@ -72,16 +77,16 @@ class Store:
             with files.locked(self.root / ".lock"):
                 yield
 
-    def ensure(self, identities: Iterable[Identity]) -> list[Issued]:
-        """Bring every identity's files up to date; what is right already is not touched."""
-        authority = self._authority()
-        self.authority_fingerprint = authority.fingerprint
+    def ensure(self, identities: Iterable[Identity], *, anew: Collection[Identity] = ()) -> list[Issued]:
+        """Bring every identity's files up to date; what is right already is not touched, but for those of ``anew``."""
+        issuer = self.issuer()
+        self.authority_fingerprint = issuer.fingerprint
         wanted = list(identities)
         # First everybody trusts the bundle, then the first leaf changes: no peer meets an issuer it does not know yet.
         for identity in wanted:
             self.folder("mesh", identity.folder)
-            self.put(self.root / "mesh" / identity.folder / "ca.pem", authority.bundle)
-        return [self._leaf(identity, authority) for identity in wanted]
+            self.put(self.root / "mesh" / identity.folder / "ca.pem", issuer.bundle)
+        return [self._leaf(identity, issuer, anew=identity in anew) for identity in wanted]
 
     def known(self) -> list[Identity]:
         """Every identity that was issued here, by the names in its certificate; what is not readable is left out."""
@@ -94,9 +99,10 @@ class Store:
             found += [identity] if identity else []
         return found
 
-    def _authority(self) -> ca.Authority:
+    def issuer(self, *, make: bool = True) -> Issuer:
+        """Who certifies now; ``make`` a development authority when there is none at all."""
         ca_pem, ca_key = self.root / "ca.pem", self.root / "ca.key"
-        if not ca_pem.exists() and not ca_key.exists():
+        if make and not ca_pem.exists() and not ca_key.exists():
             certificate, key = ca.make(self.now)
             self.put(ca_key, key, owner=self.people)
             self.put(ca_pem, certificate, owner=self.people)
@@ -107,14 +113,19 @@ class Store:
                     hint="put it back, or remove both to get a new development CA",
                     code="ca_incomplete",
                 )
-        return ca.load(read(ca_pem), read(ca_key), where=self.root, now=self.now)
+        return FileIssuer(ca.load(read(ca_pem), read(ca_key), ca_pem=ca_pem, ca_key=ca_key, now=self.now))
 
-    def _leaf(self, identity: Identity, authority: ca.Authority) -> Issued:
+    def leaf(self, identity: Identity) -> leaves.Leaf | None:
+        """What ``identity``'s sidecar is given now; None when that is nothing readable."""
+        svid = self.root / "mesh" / identity.folder / "svid.pem"
+        return leaves.read(identity, read(svid)) if svid.exists() else None
+
+    def _leaf(self, identity: Identity, issuer: Issuer, *, anew: bool) -> Issued:
         folder = self.root / "mesh" / identity.folder
         svid = folder / "svid.pem"
-        leaf = leaves.read(identity, read(svid)) if svid.exists() else None
-        if leaf is None or leaves.why_replace(leaf, authority, self.now):
-            leaf = leaves.issue(identity, authority, self.now)
+        leaf = self.leaf(identity)
+        if leaf is None or anew or leaves.why_replace(leaf, issuer, self.now, self.lifetime):
+            leaf = issuer.issue(identity, self.now, self.lifetime, leaf)
         self.put(svid, leaf.svid)
         if identity.file:
             self.put(self.root / f"{identity.file}.crt", leaf.chain, owner=self.people)

@@ -17,6 +17,8 @@ from karst.toolchain.process import report
 TOOLS = {
     "docker-compose": ("github.com/docker/compose/v2/cmd", "v2.40.3"),
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"),
+    "step": ("github.com/smallstep/cli/cmd/step", "v0.30.2"),
+    "step-ca": ("github.com/smallstep/certificates/cmd/step-ca", "v0.30.2"),
     "tflint": ("github.com/terraform-linters/tflint", "v0.64.0"),
 }
 # Modules that `go install` refuses, because their go.mod excludes or replaces another; built from a copy of them.
