@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from karst.errors import KarstError, UsageError
+from karst.errors import UsageError
 
 if TYPE_CHECKING:
     from karst.containers import Member
@@ -20,15 +18,6 @@ if TYPE_CHECKING:
 Line = dict[str, str]
 _QUEUE = 2000
 _RELIST = 1.0
-_STATS_TIMEOUT = 5.0
-_STATS_BYTES = 4 << 20
-# Of Envoy's thousand-odd numbers, those that say how a service is doing.
-_NUMBERS = re.compile(
-    r"(?:http\.(?:inbound|outbound)\.downstream_(?:rq_(?:total|active|[1-5]xx|time)|cx_(?:total|active))"
-    r"|http\.(?:inbound|outbound)\.rbac\.(?:allowed|denied)"
-    r"|listener\.[^:]*\.ssl\.(?:handshake|connection_error|fail_verify_\w+)"
-    r"|server\.(?:live|state|uptime|memory_allocated|days_until_first_cert_expiring))"
-)
 
 
 class NoSuchService(UsageError):
@@ -98,30 +87,12 @@ class LiveStack:
                 pump.close()
 
     def stats(self, service: str) -> dict[str, Any]:
-        from karst import containers
+        from karst import containers, stats
 
         stack = _stack()
         with containers.engine() as docker:
             _apps(docker, stack, service)
-        url = f"http://127.0.0.1:{stack.ports['metrics']}/services/{service}/stats"
-        try:
-            with urllib.request.urlopen(url, timeout=_STATS_TIMEOUT) as answer:
-                text = answer.read(_STATS_BYTES).decode("utf-8", "replace")
-        except OSError as err:
-            raise KarstError(
-                f"the sidecar of `{service}` gives no numbers", hint=str(err)[:200], code="no_stats"
-            ) from err
-        return {"service": service, "stats": parse_stats(text)}
-
-
-def parse_stats(text: str) -> dict[str, int]:
-    """``name: number`` lines of Envoy's /stats, those that matter."""
-    numbers = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(": ")
-        if value.isdigit() and _NUMBERS.fullmatch(name):
-            numbers[name] = int(value)
-    return numbers
+        return {"service": service, "stats": stats.parse_stats(stats.read(stack, service))}
 
 
 def _stack() -> Stack:

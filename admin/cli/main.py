@@ -177,6 +177,31 @@ def logs(
     )
 
 
+@cli.command()
+@_JSON
+@click.option("--watch", "-w", is_flag=True, help="Again and again, with rates and times of the last seconds only.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def stats(stack: str | None, as_json: bool, watch: bool, services: tuple[str, ...]) -> int:
+    """Show requests, errors, times, connections, refusals and memory of services."""
+    from admin.cli import figures
+
+    return figures.show(_resolve(stack), services, as_json=as_json, watch=watch)
+
+
+@cli.command()
+@_JSON
+@click.option("--dot", "as_dot", is_flag=True, help="Graphviz on stdout.")
+@click.pass_obj
+def graph(stack: str | None, as_json: bool, as_dot: bool) -> int:
+    """Show who may call whom, and who did."""
+    from admin.cli import figures
+
+    if as_json and as_dot:
+        raise UsageError("--json and --dot are two forms of one answer; choose one")
+    return figures.draw(_resolve(stack), as_json=as_json, as_dot=as_dot)
+
+
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def detect(arguments: tuple[str, ...]) -> int:

@@ -58,6 +58,24 @@ def health_table(answers: Sequence[Health]) -> None:
             str(answer.app_port or ""),
             Text(answer.reason),
         )
+    _print_table(table)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of text on stdout; what is a number in its first row stands at the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for position, header in enumerate(headers):
+        number = bool(rows) and rows[0][position].replace(".", "").removesuffix(" MiB").isdigit()
+        shown.add_column(header, no_wrap=True, justify="right" if number or header.startswith("P") else "left")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    _print_table(shown)
+
+
+def _print_table(table: Any) -> None:
     screen = console()
     if screen.is_terminal:
         screen.print(table)

@@ -75,6 +75,8 @@ locals {
       "karst.service"    = name
       "karst.revision"   = service.revision
       "karst.generation" = local.generations[name]
+      # Who may call it, for `iac graph`: names, `edge` for the front door, `*` for every service of the stack.
+      "karst.allow" = join(",", distinct(concat(service.allow == null ? ["*"] : sort(service.allow), service.expose ? ["edge"] : [])))
     }
   }
 

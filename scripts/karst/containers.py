@@ -10,7 +10,7 @@ from typing import Any
 from karst.errors import KarstError, UsageError, did_you_mean
 
 STACK, SERVICE, ROLE = "karst.stack", "karst.service", "karst.role"
-REVISION, GENERATION = "karst.revision", "karst.generation"
+REVISION, GENERATION, ALLOW = "karst.revision", "karst.generation", "karst.allow"
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Member:
         state: Docker's word: created, running, restarting, exited …
         created: seconds since the epoch.
         pod_id: id of the container whose network namespace it is in; its own id for a pod.
+        allow: who may call the service: names, ``edge`` for the front door, ``*`` for every service.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Member:
     state: str
     created: int
     pod_id: str
+    allow: tuple[str, ...] = ()
 
 
 def client(timeout: int = 30) -> Any:
@@ -99,6 +101,7 @@ def _member(row: dict[str, Any]) -> Member:
         state=row.get("State", ""),
         created=int(row.get("Created", 0)),
         pod_id=mode.removeprefix("container:") if mode.startswith("container:") else row["Id"],
+        allow=tuple(filter(None, labels.get(ALLOW, "*").split(","))),
     )
 
 

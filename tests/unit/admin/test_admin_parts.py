@@ -17,7 +17,6 @@ from admin.auth.jwks import MIN_REFETCH, TTL, KeySet
 from admin.auth.settings import AuthSettings
 from admin.limits import RateLimit, Shared, StreamLimit
 from admin.runs.events import MAX_LINE, Tail, append, clean
-from admin.stack import parse_stats
 from tests.support.supabase_stub import SigningKey, SupabaseStub
 
 
@@ -234,9 +233,3 @@ def test_cleaning_keeps_text_and_takes_terminal_control() -> None:
         "a": ["red\ttab\nline", 1, None],
         "b": "ü \u202f1m",
     }
-
-
-def test_of_envoys_numbers_the_telling_ones_are_kept() -> None:
-    text = "http.inbound.downstream_rq_total: 7\nserver.live: 1\ncluster.x.y: 3\n"
-    text += "http.inbound.downstream_rq_time: P0(nan,1.0)\n"
-    assert parse_stats(text) == {"http.inbound.downstream_rq_total": 7, "server.live": 1}

@@ -1,0 +1,145 @@
+"""Who may call whom, by the labels of what is deployed, and who did, by what the sidecars counted.
+
+Plain data throughout:
+
+nodes  {id, kind, allow}: kind is `service`, `edge` (the front door), `tool` (another identity of the kit), or
+       `unknown` (a name that was called and is no service of the stack)
+edges  {from, to, may, why, did, requests, errors, refused, rate, error_rate, p50_ms, p95_ms, p99_ms}: why is
+       `default` (no `allow:`), `allow`, `expose` or ""; rates are per second and None without two looks
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from karst import containers, stats
+from karst.containers import Member
+from karst.stack import Stack
+from karst.stats import Sample, Traffic
+
+EDGE = "edge"
+_ANY = "*"
+
+
+def build(stack: Stack, *, window: float = 1.0) -> dict[str, Any]:
+    """The graph of a stack, with rates over ``window`` seconds (0: none, and no waiting)."""
+    rules = allowed(stack)
+    before = stats.look(stack, rules) if window > 0 else {}
+    time.sleep(window if rules else 0)
+    return draw(rules, before, stats.look(stack, rules)) | {"stack": stack.name}
+
+
+def allowed(stack: Stack) -> dict[str, list[str]]:
+    """Service → who may call it, as deployed: names, `edge`, `*` for every service. The newest generation counts."""
+    with containers.engine() as docker:
+        found = [m for m in containers.members(docker, stack.name) if m.role == "pod"]
+    return rules_of(found)
+
+
+def rules_of(pods: Sequence[Member]) -> dict[str, list[str]]:
+    """The same of a list of pods, newest first."""
+    rules: dict[str, list[str]] = {}
+    for pod in pods:
+        rules.setdefault(pod.service, list(pod.allow))
+    return dict(sorted(rules.items()))
+
+
+def draw(
+    rules: Mapping[str, Sequence[str]],
+    before: Mapping[str, Sample | None],
+    now: Mapping[str, Sample | None],
+) -> dict[str, Any]:
+    """The graph of two looks at the sidecars (``before`` may be empty: then there are no rates)."""
+    did = _traffic(now)
+    earlier = _traffic(before)
+    may = {
+        (caller, name): why
+        for name, callers in rules.items()
+        for caller, why in _callers(name, callers, list(rules)).items()
+    }
+    kinds = dict.fromkeys(rules, "service")
+    for pair in [*may, *did]:
+        for name in pair:
+            kinds.setdefault(name, EDGE if name == EDGE else "tool" if name.startswith("ops/") else "unknown")
+    nodes = [{"id": name, "kind": kind, "allow": list(rules.get(name, []))} for name, kind in sorted(kinds.items())]
+    edges = [
+        _edge(pair, may.get(pair, ""), did.get(pair), earlier.get(pair), before)
+        for pair in sorted(may.keys() | did.keys())
+    ]
+    return {"nodes": nodes, "edges": edges}
+
+
+def _callers(name: str, callers: Sequence[str], services: Sequence[str]) -> dict[str, str]:
+    """Caller → why it may call ``name``. A service calling itself is left out of `*`: few do, and it is no news."""
+    may = {other: "default" for other in services if other != name} if _ANY in callers else {}
+    for caller in callers:
+        if caller == EDGE:
+            may[EDGE] = "expose"
+        elif caller != _ANY:
+            may["ops/operator" if caller == "operator" else caller] = "allow"
+    return may
+
+
+_Seen = dict[tuple[str, str], tuple[Traffic, float]]
+
+
+def _traffic(samples: Mapping[str, Sample | None]) -> _Seen:
+    """Pair → traffic. The caller's own count is preferred: only it knows of calls that never arrived."""
+    seen: _Seen = {}
+    for name, sample in samples.items():
+        for uri, traffic in (sample.served if sample else {}).items():
+            if caller := _caller(uri):
+                seen[caller, name] = (traffic, sample.at if sample else 0)
+    for name, sample in samples.items():
+        for to, traffic in (sample.called if sample else {}).items():
+            seen[name, to] = (traffic, sample.at if sample else 0)
+    return seen
+
+
+def _caller(uri: str) -> str:
+    """spiffe://karst.local/svc/web → web; …/ops/edge → edge; …/ops/operator → ops/operator; "" for anything else."""
+    _, _, rest = uri.removeprefix("spiffe://").partition("/")
+    kind, _, name = rest.partition("/")
+    if not name:
+        return ""
+    return name if kind == "svc" or (kind, name) == ("ops", EDGE) else f"{kind}/{name}"
+
+
+def _edge(
+    pair: tuple[str, str],
+    why: str,
+    now: tuple[Traffic, float] | None,
+    before: tuple[Traffic, float] | None,
+    earlier: Mapping[str, Sample | None],
+) -> dict[str, Any]:
+    caller, name = pair
+    traffic, at = now or (Traffic(), 0.0)
+    # A pair that was not there at the first look began at 0, if there was a look at all.
+    first, since = before or (Traffic(), 0.0)
+    looked = [sample.at for sample in (earlier.get(caller), earlier.get(name)) if sample]
+    since = since or (looked[0] if looked else 0.0)
+    known = bool(looked) and now is not None and traffic.requests >= first.requests
+    figures = stats.flow(traffic, traffic - first if known else None, at - since)
+    return {"from": caller, "to": name, "may": bool(why), "why": why, "did": traffic.requests > 0, **figures}
+
+
+def dot(graph: Mapping[str, Any]) -> str:
+    """The graph in Graphviz's language: dashed may but did not, red was refused or is not allowed."""
+    lines = ["digraph karst {", "  rankdir=LR;", "  node [shape=box];"]
+    shapes = {"service": "box", EDGE: "house", "tool": "note", "unknown": "box"}
+    for node in graph["nodes"]:
+        style = ', style=dashed, color="red"' if node["kind"] == "unknown" else ""
+        lines.append(f'  "{node["id"]}" [shape={shapes[node["kind"]]}{style}];')
+    for edge in graph["edges"]:
+        look = ['style="dashed"'] if not edge["did"] else []
+        if edge["did"] and (not edge["may"] or edge["errors"] or edge["refused"]):
+            look.append('color="red"')
+        if edge["did"]:
+            rate = "" if edge["rate"] is None else f"{edge['rate']:g}/s "
+            errors = edge["errors"] + edge["refused"]
+            label = f"{rate}{edge['requests']} requests" + (f", {errors} failed" if errors else "")
+            look.append(f'label="{label}"')
+        lines.append(f'  "{edge["from"]}" -> "{edge["to"]}" [{", ".join(look)}];')
+    return "\n".join([*lines, "}"]) + "\n"
