@@ -151,6 +151,21 @@ def test_a_service_whose_app_stops_listening_is_not_ready_until_it_does_again(me
     wait_until(lambda: ready() == 200, "not ready again")
 
 
+def test_a_killed_sidecar_and_a_killed_edge_work_again_after_a_start(mesh: Mesh) -> None:
+    """What they write goes to a tmpfs, whose mode a second start must not lose."""
+
+    def ready() -> bool:
+        try:
+            return host(mesh, 9901, "/services/web/ready").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    names = [mesh.name(name) for name in ("sidecar-web", "edge")]
+    docker("kill", *names)
+    docker("start", *names)
+    wait_until(ready, "not ready again")
+
+
 def test_no_key_is_in_what_the_engine_tells_of_a_container(mesh: Mesh) -> None:
     told = docker("inspect", *(mesh.name(f"{role}-web") for role in ("pod", "app", "sidecar")))
     for path in Path(mesh.secrets).rglob("*.key"):

@@ -9,7 +9,10 @@ import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 IAC = ROOT / "admin" / "iac"
@@ -35,11 +38,13 @@ class Kit:
         home: temporary folder: list, state, secrets.
         stack: random name.
         env: added to the environment of each command.
+        engine: a private engine to work on; None is the shared one.
     """
 
     home: Path
     stack: str = field(default_factory=lambda: f"t{secrets.token_hex(3)}")
     env: dict[str, str] = field(default_factory=dict)
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         edge, metrics, front = free_ports(3)
@@ -54,6 +59,7 @@ class Kit:
             "KARST_FRONT_DOOR_PORT": str(front),
             "KARST_DRAIN_SECONDS": "3",
             "NO_COLOR": "1",
+            **(self.engine.env if self.engine else {}),
             **self.env,
         }
 
@@ -76,7 +82,7 @@ class Kit:
     def iac(self, *arguments: str, check: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `iac`; fail with everything it said when the exit code is not ``check``."""
         done = subprocess.run(
-            [str(IAC), *arguments],
+            [*(self.engine.prefix if self.engine else []), str(IAC), *arguments],
             cwd=self.home,
             env={**os.environ, **self.env},
             capture_output=True,
@@ -103,8 +109,12 @@ class Kit:
         """`docker inspect` of the stack's containers, stopped ones too."""
         wanted = [f"label=karst.stack={self.stack}"] + ([f"label=karst.service={service}"] if service else [])
         filters = [word for label in wanted for word in ("--filter", label)]
-        ids = docker("ps", "-aq", *filters).split()
-        return json.loads(docker("inspect", *ids)) if ids else []
+        ids = self.docker("ps", "-aq", *filters).split()
+        return json.loads(self.docker("inspect", *ids)) if ids else []
+
+    def docker(self, *arguments: str, timeout: float = 60) -> str:
+        """Run the docker client against the engine that the stack is on."""
+        return (self.engine.docker if self.engine else docker)(*arguments, timeout=timeout)
 
     def pods(self) -> dict[str, str]:
         """Service → id of its pod container."""
@@ -118,10 +128,10 @@ class Kit:
         """What the engine still has of the stack, by kind: empty strings after a destroy."""
         label = f"label=karst.stack={self.stack}"
         return {
-            "containers": docker("ps", "-aq", "--filter", label),
-            "networks": docker("network", "ls", "-q", "--filter", label),
-            "volumes": docker("volume", "ls", "-q", "--filter", label),
-            "images": docker("images", "-q", "--filter", label),
+            "containers": self.docker("ps", "-aq", "--filter", label),
+            "networks": self.docker("network", "ls", "-q", "--filter", label),
+            "volumes": self.docker("volume", "ls", "-q", "--filter", label),
+            "images": self.docker("images", "-q", "--filter", label),
         }
 
     def destroy(self) -> None:
