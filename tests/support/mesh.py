@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -174,9 +176,14 @@ class Mesh:
 
     @contextlib.contextmanager
     def asking(self, container: str, *tasks: dict[str, Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-        """The same beside what the caller does: the value is a function that waits for the answers."""
+        """The same beside what the caller does: the value is a function that waits for the answers.
+
+        Without a ``container`` it is this machine that asks.
+        """
+        inside = ["docker", "exec", "-i", self.name(container), "python3", "/standins/client.py"]
         process = subprocess.Popen(
-            ["docker", "exec", "-i", self.name(container), "python3", "/standins/client.py"],
+            inside if container else [sys.executable, str(STANDINS / "client.py")],
+            env={**os.environ, "CERTIFICATES": str(self.certificates)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

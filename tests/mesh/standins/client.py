@@ -1,8 +1,8 @@
 """Asks what it is told to, all at once, and prints what came of it: JSON list in, JSON list out.
 
 A task has `host` and `port`, and one of: `send` (bytes on a bare connection, and `then` more), `tls` (a request over
-TLS: cert, ca, maximum, path, name; files are below /certificates), or `url` (a request through an HTTP proxy: method,
-headers, body).
+TLS: cert, ca, maximum, path, name; files are below $CERTIFICATES, /certificates if it is not set), or `url` (a request
+through an HTTP proxy: method, headers, body).
 With `seconds` it does the same again and again, `rate` times a second, each on a connection of its own, and answers
 with the number of requests and what went wrong.
 """
@@ -11,6 +11,7 @@ import concurrent.futures
 import hashlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import sys
@@ -33,10 +34,11 @@ def plain(task):
 def tls(task):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.load_verify_locations("/certificates/ca.pem")
+    folder = os.environ.get("CERTIFICATES", "/certificates")
+    context.load_verify_locations(folder + "/ca.pem")
     context.maximum_version = getattr(ssl.TLSVersion, task.get("maximum", "TLSv1_3"))
     if task.get("cert"):
-        context.load_cert_chain("/certificates/" + task["cert"])
+        context.load_cert_chain(f"{folder}/{task['cert']}")
     name, path = task.get("name", task["host"]), task.get("path", "/")
     raw = socket.create_connection((task["host"], task["port"]), timeout=3)
     with context.wrap_socket(raw, server_hostname=name) as connection:
