@@ -2,96 +2,78 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-import queue
-import threading
+import re
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 
 import click
 
-from karst import containers
+from admin.cli.log_lines import Query, follow, past
+from karst import containers, kept_logs
+from karst.errors import UsageError
 from karst.stack import Stack
+from karst.terminal import neutral
 
-POLL_SECONDS = 1.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def show(
-    stack: Stack, services: list[str], *, follow: bool, lines: int, timestamps: bool, as_json: bool, traces: bool
+    stack: Stack,
+    services: Sequence[str],
+    *,
+    following: bool,
+    tail: int,
+    since: str | None,
+    grep: str | None,
+    generation: str | None,
+    previous: bool,
+    timestamps: bool,
+    as_json: bool,
+    traces: bool,
 ) -> int:
-    """Print the lines of the named services (default: all); return the exit code.
-
-    ``traces``: also the spans, which share the container's stdout with what the app prints.
-    """
+    """Print the lines of the named services (default: all that are deployed); return the exit code."""
+    if following and (previous or generation):
+        raise UsageError("an older generation has nothing to follow", hint="leave out --follow", code="usage")
+    if previous and generation:
+        raise UsageError("--previous and --generation name two generations", hint="leave one out", code="usage")
+    oldest, pattern = moment(since) if since else 0.0, _pattern(grep) if grep else None
     with containers.engine() as docker:
-        known = sorted({m.service for m in containers.members(docker, stack.name) if m.role == "app"})
-        containers.require(services, known, stack.name)
-        wanted = services or known
+        there = {m.service for m in containers.members(docker, stack.name) if m.role == "app"}
+        containers.require(services, sorted(there | set(kept_logs.services(stack.log_dir))), stack.name)
+        wanted = tuple(dict.fromkeys(services)) or tuple(sorted(there))
         width = max((len(name) for name in wanted), default=0)
-        source = _follow if follow else _past
-        for service, stamp, text in source(docker, stack, wanted, lines, traces):
+        query = Query(wanted, tail, oldest, pattern, traces, generation or "", previous)
+        for line in follow(docker, stack, query) if following else past(docker, stack, query):
             if as_json:
-                click.echo(json.dumps({"service": service, "ts": stamp, "msg": text}))
+                fields = {"service": line.service, "ts": line.stamp, "msg": line.text}
+                click.echo(json.dumps({**fields, "generation": line.generation, "revision": line.revision}))
             else:
-                click.echo(f"{service:{width}} | {stamp + ' ' if timestamps else ''}{text}")
+                click.echo(f"{line.service:{width}} | {line.stamp + ' ' if timestamps else ''}{neutral(line.text)}")
     return 0
 
 
-# How OTLP/JSON lines begin; the runner writes them without spaces.
-_SPANS = '{"resourceSpans":'
-
-Line = tuple[str, str, str]
-
-
-def _past(docker: Any, stack: Stack, services: list[str], lines: int, traces: bool) -> Iterator[Line]:
-    streams = []
-    # Docker counts spans as lines: enough of them are asked for that `lines` others are among them, most likely.
-    asked = lines if traces else 20 * lines
-    for service in services:
-        found: list[tuple[str, str]] = []
-        for app in (m for m in containers.members(docker, stack.name, service) if m.role == "app"):
-            raw = docker.api.logs(app.id, timestamps=True, tail=asked, stdout=True, stderr=True)
-            found += [_split(line) for line in raw.decode("utf-8", "replace").splitlines()]
-        shown = [(stamp, service, text) for stamp, text in sorted(found) if traces or not text.startswith(_SPANS)]
-        streams.append(shown[-lines:] if lines else [])
-    for stamp, service, text in heapq.merge(*streams):
-        yield service, stamp, text
+def moment(text: str) -> float:
+    """``10m``, ``1h30m`` (ago), or a date and time (local without an offset), as seconds since the epoch."""
+    if re.fullmatch(r"(\d+[smhdw])+", text):
+        return time.time() - sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhdw])", text))
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"`{text[:40]}` is neither a length of time nor a date",
+            hint="for example --since 10m, --since 1h30m, --since 2026-01-31T08:00:00Z",
+            code="bad_since",
+        ) from None
 
 
-def _follow(docker: Any, stack: Stack, services: list[str], lines: int, traces: bool) -> Iterator[Line]:
-    """Follow every app container of the services, and those that come later."""
-    incoming: queue.Queue[Line] = queue.Queue(maxsize=10_000)
-    followed: set[str] = set()
-    first = True
-    while True:
-        for app in containers.members(docker, stack.name):
-            if app.role == "app" and app.service in services and app.id not in followed:
-                followed.add(app.id)
-                tail = lines if first else "all"
-                threading.Thread(target=_pump, args=(app, tail, incoming), daemon=True).start()
-        first = False
-        until = time.monotonic() + POLL_SECONDS
-        while (left := until - time.monotonic()) > 0:
-            try:
-                line = incoming.get(timeout=left)
-                if traces or not line[2].startswith(_SPANS):
-                    yield line
-            except queue.Empty:
-                break
-
-
-def _pump(app: containers.Member, tail: int | str, incoming: queue.Queue[Line]) -> None:
-    with containers.engine() as connection:  # a connection of its own: a followed stream blocks it
-        rest = b""
-        for chunk in connection.api.logs(app.id, stream=True, follow=True, timestamps=True, tail=tail):
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                stamp, text = _split(line.decode("utf-8", "replace"))
-                incoming.put((app.service, stamp, text))
-
-
-def _split(line: str) -> tuple[str, str]:
-    stamp, _, text = line.partition(" ")
-    return stamp, text
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as err:
+        raise UsageError(
+            f"`{text[:40]}` is no regular expression: {err}",
+            hint="a backslash takes a character as it is",
+            code="bad_grep",
+        ) from None

@@ -148,33 +148,21 @@ def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
 
 @cli.command()
 @click.option("--service", "-s", "services", multiple=True, metavar="NAME", help="Service to show; may be repeated.")
-@click.option("--follow", is_flag=True, help="Go on as lines come, also over replacements.")
-@click.option("--tail", "lines", type=click.IntRange(0), default=200, show_default=True, help="Lines to begin with.")
+@click.option("--follow", "following", is_flag=True, help="Go on as lines come, also over replacements.")
+@click.option("--tail", type=click.IntRange(0), default=200, show_default=True, help="Lines of each to begin with.")
+@click.option("--since", metavar="TIME", help="Only newer lines: 10m, 1h30m, 2026-01-31T08:00:00Z.")
+@click.option("--grep", metavar="REGEX", help="Only lines that match.")
+@click.option("--previous", "-p", is_flag=True, help="Only the generation before the newest.")
+@click.option("--generation", metavar="ID", help="Only this generation or revision; its beginning is enough.")
 @click.option("--timestamps", "-t", is_flag=True, help="Begin each line with its time.")
 @click.option("--traces", is_flag=True, help="Show the spans (OTLP/JSON lines), too.")
 @_JSON
 @click.pass_obj
-def logs(
-    stack: str | None,
-    services: tuple[str, ...],
-    follow: bool,
-    lines: int,
-    timestamps: bool,
-    traces: bool,
-    as_json: bool,
-) -> int:
-    """Show what the services print, merged in the order of time."""
+def logs(stack: str | None, /, services: tuple[str, ...], **options: Any) -> int:
+    """Show what the services print, merged in the order of time; also what replaced generations have said."""
     from admin.cli.logs import show
 
-    return show(
-        _resolve(stack),
-        list(services),
-        follow=follow,
-        lines=lines,
-        timestamps=timestamps,
-        as_json=as_json,
-        traces=traces,
-    )
+    return show(_resolve(stack), services, **options)
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import shutil
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from admin.cli import output
 from admin.cli.lock import end_orphans, exclusive
-from karst import containers, manifest, plans, preflight
+from karst import containers, kept_logs, manifest, plans, preflight
 from karst.errors import Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import write_atomic
@@ -128,10 +129,12 @@ class Run:
                 self._failed(outcome, "the destroy did not finish; run it again")
         with self._phase("leftovers"):
             _remove_leftovers(self.stack.name, images=not keep_images)
+            shutil.rmtree(self.stack.log_dir, ignore_errors=True)
         return int(Exit.OK)
 
     def _apply(self, plan: dict[str, Any]) -> int:
         with self._phase("apply"):
+            self._keep_logs(plan)
             outcome = self.terraform.apply()
             # A plan can be applied once: what is left of it would only be called stale.
             self._drop_plan()
@@ -145,6 +148,16 @@ class Run:
                 raise _told(UnhealthyError("\n".join(gates), code="unhealthy"))
             self._failed(outcome, "the apply failed")
         return self._verdict()
+
+    def _keep_logs(self, plan: dict[str, Any]) -> None:
+        """Keep the logs of services that left the list: no gate runs for them."""
+        gone = [name for name, entry in plans.summarize(plan).items() if name and entry["action"] == "destroy"]
+        if not gone:
+            return
+        with containers.engine() as connection:
+            for member in containers.members(connection, self.stack.name):
+                if member.role == "app" and member.service in gone:
+                    kept_logs.keep(connection, member, self.stack.log_dir)
 
     def _explain_builds(self, outcome: Outcome, plan: dict[str, Any]) -> None:
         """Say why an image could not be built: the provider passes on an exit code and nothing more."""

@@ -4,6 +4,9 @@ locals {
   list      = startswith(var.slugs_file, "/") ? var.slugs_file : local.file
 
   secrets_dir = startswith(var.secrets_dir, "/") ? var.secrets_dir : abspath("${path.root}/${var.secrets_dir}")
+
+  logs    = coalesce(var.log_dir, "../../.karst/stacks/${var.stack}/logs")
+  log_dir = startswith(local.logs, "/") ? local.logs : abspath("${path.root}/${local.logs}")
 }
 
 module "karst_mesh" {
@@ -36,4 +39,5 @@ module "karst_service" {
   otlp_endpoint = var.otlp_endpoint
   gate_timeout  = var.gate_timeout
   drain_seconds = var.drain_seconds
+  log_dir       = local.log_dir
 }

@@ -101,3 +101,9 @@ variable "drain_seconds" {
   default     = 20
   nullable    = false
 }
+
+variable "log_dir" {
+  description = "Folder for the last lines of replaced generations; relative paths are relative to this folder. Default: where `iac logs` looks."
+  type        = string
+  default     = null
+}

@@ -252,6 +252,7 @@ resource "terraform_data" "gate" {
       KARST_SECRETS_DIR  = abspath(var.secrets_dir)
       KARST_TRUST_DOMAIN = var.trust_domain
       KARST_GATE_TIMEOUT = var.gate_timeout
+      KARST_LOG_DIR      = var.log_dir == "" ? "" : abspath(var.log_dir)
     }
   }
 

@@ -177,3 +177,10 @@ variable "drain_seconds" {
     error_message = "The drain limit must be 0 to 600 seconds."
   }
 }
+
+variable "log_dir" {
+  description = "Folder in which the last lines of a replaced or refused generation are kept, readable by its owner only. Empty: they go with their container."
+  type        = string
+  default     = ""
+  nullable    = false
+}

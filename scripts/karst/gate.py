@@ -37,6 +37,7 @@ class Gate:
         address: host and port to ask at: the edge, or the pod itself where there is no edge.
         secrets_dir: folder with the operator's identity.
         timeout: seconds until the new pod must be SERVING.
+        log_dir: where the logs of generations that go are kept; None keeps none.
     """
 
     service: str
@@ -47,6 +48,7 @@ class Gate:
     secrets_dir: Path
     trust_domain: str
     timeout: float
+    log_dir: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Gate:
@@ -62,6 +64,7 @@ class Gate:
                 secrets_dir=Path(env["KARST_SECRETS_DIR"]),
                 trust_domain=env.get("KARST_TRUST_DOMAIN", "karst.local"),
                 timeout=float(env.get("KARST_GATE_TIMEOUT", "60")),
+                log_dir=Path(env["KARST_LOG_DIR"]) if env.get("KARST_LOG_DIR") else None,
             )
         except (KeyError, ValueError) as err:
             raise UsageError(
@@ -82,7 +85,9 @@ def main() -> int:
             return 0
         lines = last_words(gate, docker)
         found = containers.members(docker, gate.stack, gate.service)
-        drain(docker, [m for m in found if m.pod_id == gate.pod_id], settle=0)
+        new = [m for m in found if m.pod_id == gate.pod_id]
+        keep_logs(gate, docker, new, health)
+        drain(docker, new, settle=0)
     from karst.crash_errors import explain_crash
 
     known = explain_crash("\n".join(lines))
@@ -125,7 +130,11 @@ def drain_older(gate: Gate, docker: Any) -> int:
     new = next((m for m in found if m.id == gate.pod_id), None)
     if new is None:
         raise KarstError(f"{gate.service}: the new pod {gate.pod} is gone", hint="run the apply again", code="pod_gone")
-    return drain(docker, [m for m in found if m.pod_id != gate.pod_id and m.created <= new.created])
+    older = [m for m in found if m.pod_id != gate.pod_id and m.created <= new.created]
+    drained = drain(docker, older)
+    # Last, to have what they said while they finished. Terraform removes them next, and with them their logs.
+    keep_logs(gate, docker, older)
+    return drained
 
 
 def drain(docker: Any, pods: list[containers.Member], *, settle: float | None = None) -> int:
@@ -139,6 +148,33 @@ def drain(docker: Any, pods: list[containers.Member], *, settle: float | None = 
         execution = docker.api.exec_create(sidecar.id, command)
         docker.api.exec_start(execution["Id"], detach=False)
     return len(sidecars)
+
+
+def keep_logs(gate: Gate, docker: Any, pods: list[containers.Member], health: Health | None = None) -> None:
+    """Keep the logs of the apps among ``pods``, each with how it is: as given, else as its runner says now."""
+    from karst import kept_logs
+    from karst.probe import probe
+
+    if gate.log_dir is None:
+        return
+    names = {m.pod_id: m.name for m in pods if m.role == "pod" and m.state == "running"}
+    for app in (m for m in pods if m.role == "app"):
+        told = health
+        if told is None and app.state == "running" and app.pod_id in names:
+            options: dict[str, Any] = {
+                "secrets_dir": gate.secrets_dir,
+                "trust_domain": gate.trust_domain,
+                "timeout": 1.0,
+            }
+            told = probe(gate.service, sni=names[app.pod_id], address=gate.address, **options)
+        known = told is not None and told.status != "UNREACHABLE"
+        kept_logs.keep(
+            docker,
+            app,
+            gate.log_dir,
+            reason=told.reason if told and known and not told.healthy else "",
+            exit_code=told.exit_code if told and known else None,
+        )
 
 
 def last_words(gate: Gate, docker: Any) -> list[str]:

@@ -67,6 +67,11 @@ class Stack:
         return self.home / "terraform.pid"
 
     @property
+    def log_dir(self) -> Path:
+        """Logs of generations that are gone."""
+        return self.home / "logs"
+
+    @property
     def edge(self) -> tuple[str, int]:
         return ("127.0.0.1", self.ports["edge"])
 
@@ -82,6 +87,7 @@ class Stack:
             "network_name": self.network,
             "ports": self.ports,
             "secrets_dir": str(self.secrets_dir),
+            "log_dir": str(self.log_dir),
             **extra,
         }
 

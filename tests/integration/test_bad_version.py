@@ -52,5 +52,13 @@ def test_a_crashing_version_leaves_the_old_one_serving_and_others_deployed(tmp_p
         assert {row["status"] for row in health.values()} == {"SERVING", "COMPLETED"}
         assert len(kit.containers()) == 2 * 3 + 1, "nothing is left of the versions before"
         assert kit.pods() != before
+
+        # Its container is gone, and why it crashed can still be read.
+        told = kit.iac("logs", "--service", "web", "--previous").stdout
+        assert "the database is gone" in told
+        assert "karst: end of generation" in told
+        assert "exit code 1" in told
+        assert "the database is gone" in kit.iac("logs", "--service", "web", "--grep", "database").stdout
+        assert "the database is gone" not in kit.iac("logs", "--service", "web", "--since", "0s").stdout
     finally:
         kit.iac("destroy", "--yes", check=None)
