@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from karst.errors import Exit, KarstError
+from karst.errors import Exit, KarstError, UsageError
 from karst.stack import Stack, resolve
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 _SECRETS = click.option("--secrets-dir", metavar="DIR", help="Folder of CA and identities (KARST_SECRETS_DIR).")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _WAIT = click.option(
     "--timeout",
     type=click.FloatRange(1, 3600),
@@ -48,6 +50,9 @@ def _code(result: int, **_: Any) -> int:
 @certs.command()
 @click.argument("services", nargs=-1)
 @_JSON
+@click.option("--ca", "authority", is_flag=True, help="Replace the authority, and then every certificate.")
+@click.option("--ca-cert", metavar="FILE", type=_FILE, help="With --ca: the new authority, when it is one of your own.")
+@click.option("--ca-key", metavar="FILE", type=_FILE, help="With --ca: its key.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_WAIT
 @_SECRETS
@@ -55,16 +60,37 @@ def _code(result: int, **_: Any) -> int:
 def rotate(
     ctx: click.Context,
     services: tuple[str, ...],
+    authority: bool,
+    ca_cert: Path | None,
+    ca_key: Path | None,
     as_json: bool,
     yes: bool,
     timeout: float,
     secrets_dir: str | None,
 ) -> int:
-    """Issue new certificates now (of SERVICES, or of all), and wait until they are in use."""
-    from karst.identity import rotate as work
+    """Issue new certificates now (of SERVICES, or of all), and wait until they are in use.
 
+    With --ca the authority is replaced without a failed request: trust both, issue from the new one, drop the old one,
+    each step seen in every running Envoy before the next begins. Killed at any point, the same command goes on.
+    """
     stack = resolve(name=ctx.obj, secrets_dir=secrets_dir or ctx.meta["secrets_dir"])
-    work.leaves(stack, store_of(stack), services, say=_say, timeout=timeout)
+    if not authority:
+        from karst.identity import rotate as work
+
+        if ca_cert or ca_key:
+            raise UsageError("--ca-cert and --ca-key belong to --ca", code="bad_option")
+        work.leaves(stack, store_of(stack), services, say=_say, timeout=timeout)
+        return show(stack, as_json=as_json, check=False)
+    from karst.identity.ca_rotation import Rotation
+
+    if services:
+        raise UsageError("--ca replaces the certificates of all: name no service", code="bad_option")
+    if (ca_cert is None) is not (ca_key is None):
+        raise UsageError("--ca-cert and --ca-key go together", code="bad_option")
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Replace the authority in {stack.secrets_dir}, and every certificate?", abort=True)
+    rotation = Rotation(stack, store_of(stack), say=_say, timeout=timeout)
+    rotation.run((ca_cert, ca_key) if ca_cert and ca_key else None)
     return show(stack, as_json=as_json, check=False)
 
 
@@ -99,9 +125,10 @@ def renew(ctx: click.Context, as_json: bool, secrets_dir: str | None) -> int:
 
 def show(stack: Stack, *, as_json: bool, check: bool) -> int:
     """Print the list; the exit code is 5 only with ``check``."""
-    from karst.identity import inventory, served
+    from karst.identity import ca_rotation, inventory, served
 
     store = store_of(stack)
+    step = ca_rotation.pending(store.root)
     known = inventory.identities(store)
     try:
         seen = served.ask(stack, served.running(stack), known)
@@ -109,7 +136,7 @@ def show(stack: Stack, *, as_json: bool, check: bool) -> int:
         click.echo(f"iac: what is in use could not be asked: {err.message}", err=True)
         seen = None
     rows = inventory.rows(store, known, seen)
-    fine = all(row.fine for row in rows)
+    fine = not step and all(row.fine for row in rows)
     if as_json:
         from admin.cli import output
 
@@ -120,10 +147,13 @@ def show(stack: Stack, *, as_json: bool, check: bool) -> int:
                 "secrets_dir": str(stack.secrets_dir),
                 "identities": [row.to_dict() for row in rows if row.name != "ca"],
                 "authorities": authorities,
+                "rotation": step or None,
             }
         )
     else:
         _table(rows)
+    if step:
+        click.echo(f"iac: a change of the authority stands at `{step}`: `iac certs rotate --ca` finishes it", err=True)
     return int(Exit.UNHEALTHY if check and not fine else Exit.OK)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import threading
+import time
+import urllib.request
 from typing import Any
 
 import pytest
 
-from tests.support.kit import Kit
+from tests.support.kit import IAC, Kit, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
 
@@ -36,3 +41,66 @@ def test_new_leaves_are_in_use_at_once_and_nothing_is_restarted(kit: Kit) -> Non
     assert {row["served"] for row in after.values()} == {"yes", "-"}
     assert {row["Id"]: row["State"]["StartedAt"] for row in kit.containers()} == running
     kit.health()
+
+
+@pytest.mark.slow
+def test_a_sidecar_that_does_not_answer_stops_the_change_of_the_authority_where_it_goes_on_later(kit: Kit) -> None:
+    """Nothing is issued from an authority that somebody may not trust yet, and a deploy in between is right."""
+    [sidecar] = [row["Id"] for row in kit.containers("hello") if row["Config"]["Labels"]["karst.role"] == "sidecar"]
+    key = (kit.secrets_dir / "ca.key").read_bytes()
+    docker("pause", sidecar)
+    try:
+        said = kit.iac("certs", "rotate", "--ca", "--yes", "--timeout", "2", check=1).stderr
+        assert "does not use its new files" in said
+        assert (kit.secrets_dir / "ca.key").read_bytes() == key
+        assert "stands at `trust`" in kit.iac("certs", "--check", check=5).stderr
+    finally:
+        docker("unpause", sidecar)
+    kit.deploy()
+    before = listed(kit)
+    after = listed(kit, "rotate", "--ca", "--yes")
+    assert not {row["issuer"] for row in before.values()} & {row["issuer"] for row in after.values()}
+    assert {row["served"] for row in after.values()} == {"yes", "-"}
+    kit.iac("certs", "--check")
+    kit.health()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_the_change_of_the_authority_ends_well_and_no_request_fails(kit: Kit) -> None:
+    """SIGKILL at other moments each time, while the front door is asked all the time."""
+    before, failed, asked = listed(kit), [], 0
+    stop = threading.Event()
+
+    def ask() -> None:
+        nonlocal asked
+        while not stop.is_set():
+            asked += 1
+            url = f"http://127.0.0.1:{kit.ports['front_door']}/"
+            try:
+                urllib.request.urlopen(
+                    urllib.request.Request(url, headers={"Host": "caller.localhost"}), timeout=10
+                ).read()
+            except OSError as err:
+                failed.append(str(err))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for wait in (0.3, 0.6, 0.4, 0.8, 0.5):
+            process = subprocess.Popen(
+                [IAC, "certs", "rotate", "--ca", "--yes"],
+                env={**os.environ, **kit.env},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            time.sleep(wait)
+            process.kill()
+            process.wait()
+        after = listed(kit, "rotate", "--ca", "--yes")
+    finally:
+        stop.set()
+        asking.join()
+    assert failed == []
+    assert asked > 50
+    assert not {row["issuer"] for row in before.values()} & {row["issuer"] for row in after.values()}
+    assert not (kit.secrets_dir / "rotation").exists()

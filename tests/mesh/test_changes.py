@@ -116,3 +116,25 @@ def test_a_drained_pod_stays_up_out_of_rotation_and_then_stops_at_once(changing:
     begin = time.monotonic()
     docker("stop", "--time", "20", sidecar)
     assert time.monotonic() - begin < 2
+
+
+def test_a_stolen_leaf_is_refused_once_its_authority_is_dropped_and_its_open_connection_ends(changing: Mesh) -> None:
+    """The thief keeps a connection open, whatever the server says of closing. The hour is two seconds here."""
+    lived = {"max_connection_duration: 3600s": "max_connection_duration: 2s"}
+    changing.add([Pod("vault", edits=lived)])
+    changing.hand_out("vault")
+    changing.await_ready(changing.pods["vault"])
+    changing.put("stolen.pem", (changing.secrets / "mesh" / "web" / "svid.pem").read_bytes())
+    held = {"host": "vault", "port": 15000, "cert": "stolen.pem", "hold": 30.0}
+    with changing.asking("neighbour", held) as pending:
+        time.sleep(0.5)
+        for file in ("ca.pem", "ca.key"):
+            (changing.secrets / file).unlink()
+        changing.issue()
+        changing.put("ca.pem", (changing.secrets / "ca.pem").read_bytes())
+        wait_until(lambda: "error" in changing.knock("stolen.pem", "vault"), "the stolen leaf is let in", seconds=5)
+        changing.hand_out("vault")
+        assert changing.knock("vault.pem", "vault")["status"] == 200
+        [answer] = pending()
+    assert answer["answered"] > 3
+    assert answer["lived"] < 15, answer

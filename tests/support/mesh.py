@@ -39,6 +39,7 @@ class Pod:
         variables: changes to the template's defaults.
         aliases: further names on the network.
         environment: of the sidecar.
+        edits: text of the sidecar's configuration to replace, for what would take an hour otherwise.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Pod:
     variables: dict[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    edits: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -90,6 +92,9 @@ class Mesh:
             {pod.id: (envoy.SIDECAR, envoy.sidecar_variables(pod.name, **pod.variables)) for pod in pods}
         )
         for pod in pods:
+            for old, new in pod.edits.items():
+                assert old in configurations[pod.id], old
+                configurations[pod.id] = configurations[pod.id].replace(old, new)
             self._pod(pod, configurations[pod.id])
 
     def await_ready(self, *pods: Pod) -> None:

@@ -21,6 +21,7 @@ from karst.errors import KarstError
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 BACKDATE = dt.timedelta(minutes=5)  # a peer whose clock is a little behind must not see "not yet valid"
+DEVELOPMENT = "KarstKit development CA"  # the name of those that the kit makes begins so
 DEV_CA_LIFETIME = dt.timedelta(days=5 * 365)
 
 
@@ -48,9 +49,7 @@ class Authority:
 def make(now: dt.datetime) -> tuple[bytes, bytes]:
     """Return (certificate, key) in PEM of a new development authority."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"KarstKit development CA {x509.random_serial_number():x}"[:48])]
-    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{DEVELOPMENT} {x509.random_serial_number():x}"[:48])])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # key_cert_sign, crl_sign
     certificate = (

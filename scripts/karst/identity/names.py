@@ -56,6 +56,10 @@ class Identity:
         return cls(name, f"spiffe://{trust_domain}/svc/{name}", (name, f"{name}.{network}"))
 
     @property
+    def trust_domain(self) -> str:
+        return self.uri.removeprefix("spiffe://").partition("/")[0]
+
+    @property
     def folder(self) -> str:
         """The folder under ``<secrets>/mesh`` that its sidecar mounts."""
         return self.name.replace("/", "-")

@@ -53,6 +53,19 @@ def running(stack: Stack) -> list[Member]:
     return [m for m in alive if m.role == "edge" or (m.role == "pod" and m.id in with_sidecar)]
 
 
+def others(stack: Stack) -> list[str]:
+    """Names of other stacks on this engine whose sidecars mount the same secrets folder."""
+    with containers.engine() as docker:
+        rows = docker.api.containers(all=True, filters={"label": [f"{containers.ROLE}=sidecar"]})
+    mounted = f"{stack.secrets_dir}/mesh/"
+    sharing = {
+        row["Labels"].get(containers.STACK, "")
+        for row in rows
+        if any((mount.get("Source") or "").startswith(mounted) for mount in row.get("Mounts") or ())
+    }
+    return sorted(sharing - {stack.name})
+
+
 def ask(stack: Stack, members: Iterable[Member], identities: Iterable[Identity]) -> list[Seen]:
     """Ask all of ``members`` whose identity is among ``identities``, at once."""
     known = {identity.name: identity for identity in identities}
@@ -81,7 +94,7 @@ def _sidecar(stack: Stack, member: Member, identity: Identity, secrets: Path) ->
         secrets,
         sni=member.name,
         timeout=TIMEOUT,
-        trust_domain=identity.uri.removeprefix("spiffe://").partition("/")[0],
+        trust_domain=identity.trust_domain,
         protocol="http/1.1",
     )
     shown = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"").serial_number

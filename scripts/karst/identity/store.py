@@ -132,9 +132,9 @@ class Store:
             self.put(self.root / f"{identity.file}.key", leaf.key, owner=self.people)
         return Issued(identity, folder, leaf.fingerprint, leaf.certificate.not_valid_after_utc)
 
-    def folder(self, *parts: str, mode: int = 0o700) -> Path:
+    def folder(self, *parts: str, mode: int = 0o700, owner: tuple[int, int] | None = None) -> Path:
         """Make ``<secrets>/<parts…>``; only the last one is ``mode``, what is above it stays closed to others."""
-        path = self.root
+        path, owner = self.root, owner or self.owner
         with files.disk_errors(path):
             for part in parts:
                 path = path / part
@@ -142,8 +142,8 @@ class Store:
             info = path.stat()
             if info.st_mode & 0o777 != mode:
                 path.chmod(mode)
-            if os.geteuid() == 0 and (info.st_uid, info.st_gid) != self.owner:
-                os.chown(path, *self.owner)
+            if os.geteuid() == 0 and (info.st_uid, info.st_gid) != owner:
+                os.chown(path, *owner)
         return path
 
     def put(self, path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:

@@ -3,6 +3,7 @@
 A task has `host` and `port`, and one of: `send` (bytes on a bare connection, and `then` more), `tls` (a request over
 TLS: cert, ca, maximum, path, name; files are below $CERTIFICATES, /certificates if it is not set), or `url` (a request
 through an HTTP proxy: method, headers, body).
+With `hold` (seconds), one TLS connection is asked again and again until it ends, and the answer is how long it lived.
 With `seconds` it does the same again and again, `rate` times a second, each on a connection of its own, and answers
 with the number of requests and what went wrong.
 """
@@ -49,6 +50,27 @@ def tls(task):
         return {"status": response.status, "body": response.read().decode(), "served": served}
 
 
+def hold(task):
+    """Go on with one connection for as long as the server lets it live, whatever it says about closing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations("/certificates/ca.pem")
+    context.load_cert_chain("/certificates/" + task["cert"])
+    raw = socket.create_connection((task["host"], task["port"]), timeout=3)
+    begin, answered = time.monotonic(), 0
+    with context.wrap_socket(raw, server_hostname=task["host"]) as connection:
+        try:
+            while time.monotonic() - begin < task["hold"]:
+                connection.sendall(f"GET / HTTP/1.1\r\nHost: {task['host']}\r\n\r\n".encode())
+                if not connection.recv(65536):
+                    break
+                answered += 1
+                time.sleep(0.1)
+        except OSError:
+            pass
+    return {"answered": answered, "lived": time.monotonic() - begin}
+
+
 def proxy(task):
     connection = http.client.HTTPConnection(task["host"], task["port"], timeout=15)
     connection.request(task.get("method", "GET"), task["url"], task.get("body"), task.get("headers", {}))
@@ -70,7 +92,7 @@ def repeat(task):
 def run(task):
     if "seconds" in task:
         return repeat(task)
-    kind = tls if task.get("tls") else plain if "send" in task else proxy
+    kind = hold if "hold" in task else tls if task.get("tls") else plain if "send" in task else proxy
     try:
         return kind(task)
     except (OSError, http.client.HTTPException) as err:
