@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from admin.cli import output
 from admin.cli.lock import end_orphans, exclusive
-from karst import containers, kept_logs, manifest, plans, preflight
+from karst import containers, discovery, kept_logs, manifest, plans, preflight
 from karst.errors import Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import write_atomic
@@ -127,6 +127,7 @@ class Run:
             self._drop_plan()
             if not outcome.ok:
                 self._failed(outcome, "the destroy did not finish; run it again")
+        discovery.remove(self.stack)
         with self._phase("leftovers"):
             _remove_leftovers(self.stack.name, images=not keep_images)
             shutil.rmtree(self.stack.log_dir, ignore_errors=True)
@@ -191,6 +192,7 @@ class Run:
                 time.sleep(0.5)
                 answers = ask(self.stack)
         self.answers = answers
+        discovery.write(self.stack)
 
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:
