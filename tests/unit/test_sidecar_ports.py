@@ -32,7 +32,7 @@ def look(
 ) -> str:
     """Run the script's own functions on these tables; return "port address", or "" for none."""
     text = SCRIPT.read_text()
-    functions = text[text.index("# Find the app's") : text.index("# Look often until")]
+    functions = text[text.index("# Find the app's") : text.index("# Has the number of sockets")]
     (folder / "tcp").write_text(table(four, connected or []))
     (folder / "tcp6").write_text(table(six or [], []))
     program = (
@@ -92,3 +92,30 @@ def test_where_ipv6_is_off_all_addresses_means_ipv4(tmp_path: Path) -> None:
 
 def test_connections_are_no_listeners(tmp_path: Path) -> None:
     assert look(tmp_path, ENVOY, connected=[at(5000), at(8000)]) == ""
+
+
+def moved(folder: Path, *counts: tuple[int, int] | None) -> list[bool]:
+    """Run the script's own function on each number of IPv4 and IPv6 sockets, one after the other."""
+    text = SCRIPT.read_text()
+    function = text[text.index("# Has the number of sockets") : text.index("# Look often until")]
+    program = f"set -u; sockets=''\n{function.replace('/proc/net', str(folder / 'net'))}\n"
+    for number, count in enumerate(counts):
+        made = folder / str(number)
+        made.mkdir()
+        if count:
+            (made / "sockstat").write_text(
+                f"sockets: used 99{number}\nTCP: inuse {count[0]} orphan 0 tw {number} alloc 9\n"
+            )
+            (made / "sockstat6").write_text(f"TCP6: inuse {count[1]}\nUDP6: inuse {number}\n")
+        program += f"ln -sfn '{made}' '{folder}/net'; if moved; then echo yes; else echo no; fi\n"
+    said = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    return [word == "yes" for word in said]
+
+
+def test_the_table_is_read_again_only_when_a_socket_came_or_went(tmp_path: Path) -> None:
+    """The table costs the kernel a walk over every connection of the machine; the number of sockets does not."""
+    assert moved(tmp_path, (4, 0), (4, 0), (5, 0), (5, 1), (5, 1), (4, 1)) == [True, False, True, True, False, True]
+
+
+def test_where_the_kernel_does_not_tell_the_number_the_table_is_read_each_time(tmp_path: Path) -> None:
+    assert moved(tmp_path, None, None, None) == [True, True, True]
