@@ -88,7 +88,7 @@ fmt: ## let the formatters write
 proto: ## generate the Python of proto/controlplane.proto
 	@$(tool)/dev python $(tool)/proto
 
-lock: ## compile requirements.txt and requirements-dev.txt from pyproject.toml
+lock: ## compile requirements.txt, requirements-dev.txt and requirements-page.txt from pyproject.toml
 	@$(tool)/lock
 
 clean: ## remove what tests and linters leave in the checkout; keeps secrets, state and cache

@@ -8,10 +8,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from admin.problems import Problem
 from karst.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from karst.manifest import Service
 
 MAX_ENTRIES = 200
 ANY_OWNER = ("gh:*", "gl:*", "bb:*")
@@ -90,7 +93,7 @@ def flag(body: Mapping[str, Any], key: str) -> bool:
 
 def check(raw: Any, policy: Policy) -> tuple[str, ...]:
     """Check the entries of a request; return their slugs. Problem 422 or 403 with one sentence otherwise."""
-    from karst.manifest import parse_list
+    from karst.manifest import find_errors, parse_list
 
     if not isinstance(raw, list) or not raw:
         raise Problem(422, "not_a_list", "`slugs` is a list of at least one slug", hint='{"slugs": ["gh:owner/repo"]}')
@@ -101,30 +104,46 @@ def check(raw: Any, policy: Policy) -> tuple[str, ...]:
         try:
             services = parse_list(raw, Path(nowhere), where="`slugs`")
         except UsageError as err:
-            raise Problem(422, err.code, err.message, hint=err.hint) from err
-    for service in services:
-        slug = service.parsed
-        if slug.is_local:
-            raise Problem(
-                403,
-                "local_folder",
-                f"`{service.slug}` is a folder of this machine: not over HTTP",
-                hint="deploy folders with `iac deploy --file` on the machine itself",
-            )
-        plain = f"{slug.kind}:{slug.path}"
-        if not any(fnmatch.fnmatchcase(plain.lower(), pattern.lower()) for pattern in policy.allow):
-            raise Problem(
-                403,
-                "owner_not_allowed",
-                f"`{plain}` is not on this server's list",
-                hint="KARST_ADMIN_ALLOW is the list",
-            )
-        for name in service.secrets:
-            if name not in policy.secrets:
-                raise Problem(
-                    403,
-                    "secret_not_allowed",
-                    f"`{service.name}` asks for the secret {name}, which this server does not hand out",
-                    hint="KARST_ADMIN_SECRETS lists the names that a request may use",
-                )
+            found = find_errors(raw, Path(nowhere), "`slugs`")
+            errors = [_error(number, each.code, each.message, each.hint) for number, each in found]
+            raise Problem(422, err.code, err.message, hint=err.hint, errors=errors) from err
+    for number, service in enumerate(services):
+        try:
+            _permit(service, policy)
+        except Problem as err:
+            err.extra["errors"] = [_error(number, err.code, err.detail, err.hint)]
+            raise
     return tuple(service.slug for service in services)
+
+
+def _error(number: int, code: str, detail: str, hint: str) -> dict[str, str]:
+    """One wrong entry, named by a JSON pointer into the request."""
+    return {"pointer": f"/slugs/{number}", "code": code, "detail": detail, "hint": hint}
+
+
+def _permit(service: Service, policy: Policy) -> None:
+    """Problem 403 for what this server does not deploy."""
+    slug = service.parsed
+    if slug.is_local:
+        raise Problem(
+            403,
+            "local_folder",
+            f"`{service.slug}` is a folder of this machine: not over HTTP",
+            hint="deploy folders with `iac deploy --file` on the machine itself",
+        )
+    plain = f"{slug.kind}:{slug.path}"
+    if not any(fnmatch.fnmatchcase(plain.lower(), pattern.lower()) for pattern in policy.allow):
+        raise Problem(
+            403,
+            "owner_not_allowed",
+            f"`{plain}` is not on this server's list",
+            hint="KARST_ADMIN_ALLOW is the list",
+        )
+    for name in service.secrets:
+        if name not in policy.secrets:
+            raise Problem(
+                403,
+                "secret_not_allowed",
+                f"`{service.name}` asks for the secret {name}, which this server does not hand out",
+                hint="KARST_ADMIN_SECRETS lists the names that a request may use",
+            )

@@ -30,8 +30,14 @@ class StackView(Protocol):
     def list_services(self) -> list[dict[str, Any]]:
         """One object a service: service, status, revision, reason, state and age of its containers."""
 
+    def name(self) -> str:
+        """What the stack is called."""
+
     def logs(self, service: str, *, tail: int, follow: bool, stop: Callable[[], bool]) -> Iterator[Line | None]:
-        """Lines {service, ts, msg} in the order of time; None now and then while there are none."""
+        """Lines {service, ts, msg} in the order of time, of one service or of all (""); None while there are none."""
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """One object an identity, and one for the authority: name, kind, not_before, not_after."""
 
     def stats(self, service: str) -> dict[str, Any]:
         """Numbers of the service's sidecar, by Envoy's names."""
@@ -39,6 +45,14 @@ class StackView(Protocol):
 
 class LiveStack:
     """The stack that the environment names, on the Docker engine that DOCKER_HOST names."""
+
+    def name(self) -> str:
+        return _stack().name
+
+    def certificates(self) -> list[dict[str, Any]]:
+        from karst.identity.expiry import expiries
+
+        return [each.to_dict() for each in expiries(_stack().secrets_dir)]
 
     def list_services(self) -> list[dict[str, Any]]:
         from karst import containers, health
@@ -57,7 +71,7 @@ class LiveStack:
         with containers.engine() as docker:
             apps = _apps(docker, stack, service)
             if not follow:
-                lines = [line for app in apps for line in _past(docker, app, tail)]
+                lines = [line for app in apps for line in _past(docker, app, tail) if not is_span(line)]
                 yield from sorted(lines, key=lambda line: line["ts"])[-tail:] if tail else []
                 return
             yield from self._follow(docker, stack, service, tail, stop)
@@ -74,10 +88,11 @@ class LiveStack:
             while not stop():
                 if time.monotonic() - listed >= _RELIST:
                     listed = time.monotonic()
+                    # Of a generation that comes later every line is new.
+                    lines = "all" if pumps and tail else tail
                     for app in (m for m in containers.members(docker, stack.name, service) if m.role == "app"):
                         if app.id not in pumps:
-                            # Of a generation that comes later every line is new.
-                            pumps[app.id] = _Pump(app, "all" if pumps and tail else tail, incoming)
+                            pumps[app.id] = _Pump(app, lines, incoming)
                 try:
                     yield incoming.get(timeout=0.2)
                 except queue.Empty:
@@ -105,7 +120,7 @@ def _apps(docker: Any, stack: Stack, service: str) -> list[Member]:
     from karst import containers
 
     apps = [m for m in containers.members(docker, stack.name, service) if m.role == "app"]
-    if not apps:
+    if service and not apps:
         raise NoSuchService(f"the stack has no service `{service[:60]}`", code="unknown_service")
     return apps
 
@@ -128,6 +143,11 @@ def _past(docker: Any, app: Member, tail: int) -> list[Line]:
 def _line(service: str, text: str) -> Line:
     stamp, _, message = text.partition(" ")
     return {"service": service, "ts": stamp, "msg": message}
+
+
+def is_span(line: Line) -> bool:
+    """Whether this is a trace, which shares the container's stdout with what the app prints."""
+    return line["msg"].startswith('{"resourceSpans":')
 
 
 class _Pump:
@@ -153,8 +173,9 @@ class _Pump:
                 rest = b""
                 for chunk in self._stream:
                     *whole, rest = (rest + chunk).split(b"\n")
-                    for raw in whole:
-                        self._put(_line(self._app.service, raw.decode("utf-8", "replace")))
+                    for line in (_line(self._app.service, raw.decode("utf-8", "replace")) for raw in whole):
+                        if not is_span(line):
+                            self._put(line)
                     if self._closed.is_set():
                         return
         except Exception:

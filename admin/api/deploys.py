@@ -70,6 +70,14 @@ def show(run_id: str) -> Response:
     return jsonify(context().runs.get(run_id).public())
 
 
+@blueprint.get("/v1/deploys/<run_id>/list")
+@needs(Role.DEPLOYER)
+def show_list(run_id: str) -> Response:
+    """The list that a run was given, whole (with `env:`), in the form that POST /v1/deploys takes."""
+    query.known([])
+    return jsonify({"slugs": context().runs.entries(run_id)})
+
+
 @blueprint.get("/v1/deploys/<run_id>/events")
 @needs(Role.VIEWER)
 def events(run_id: str) -> Response:

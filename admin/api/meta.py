@@ -1,4 +1,4 @@
-"""GET /health and GET /openapi.json."""
+"""GET /health, GET /openapi.json and GET /v1/me."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 import yaml
-from flask import Blueprint, Response
+from flask import Blueprint, Response, jsonify
 
+from admin.api import query
 from admin.auth.roles import Role
-from admin.gate import needs
+from admin.context import context
+from admin.gate import caller, needs
 
 blueprint = Blueprint("meta", __name__)
 
@@ -25,6 +27,23 @@ def health() -> Response:
 @needs(Role.VIEWER)
 def openapi() -> Response:
     return Response(_document(), content_type="application/json")
+
+
+@blueprint.get("/v1/me")
+@needs(Role.VIEWER)
+def me() -> Response:
+    """Who the caller is here, and which stack this is."""
+    query.known([])
+    principal = caller()
+    return jsonify(
+        {
+            "subject": principal.subject,
+            "name": principal.name,
+            "role": principal.role.word,
+            "expires": principal.expires,
+            "stack": context().stack.name(),
+        }
+    )
 
 
 @functools.cache

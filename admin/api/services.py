@@ -41,13 +41,32 @@ def index() -> Response:
         raise _slow() from None
 
 
+@blueprint.get("/v1/certificates")
+@needs(Role.VIEWER)
+def certificates() -> Response:
+    """When the authority's and every identity's certificate ends."""
+    query.known([])
+    return jsonify({"certificates": context().stack.certificates()})
+
+
+@blueprint.get("/v1/logs")
+@needs(Role.VIEWER)
+def all_logs() -> Response:
+    """What all services print, merged in the order of time."""
+    return _logs("")
+
+
 @blueprint.get("/v1/services/<service>/logs")
 @needs(Role.VIEWER)
 def logs(service: str) -> Response:
     """The last ``tail`` lines as NDJSON; with ``follow`` also what comes, until the client leaves or the token ends."""
+    _check(service)
+    return _logs(service)
+
+
+def _logs(service: str) -> Response:
     query.known(["tail", "follow"])
     tail = query.number("tail", 200, least=0, most=10_000)
-    _check(service)
     stack = context().stack
     if not query.flag("follow"):
         with _engine(context()):

@@ -47,6 +47,7 @@ class AuthSettings:
         users: roles by user id or confirmed e-mail address; they win over ``app_metadata.karst_role``.
         cache_seconds: how long a read may rely on the last live confirmation; writes never do.
         timeout: seconds to wait for the auth server.
+        public_key: the project's publishable (or anon) key, with which the page signs people in; "" for none.
     """
 
     url: str
@@ -58,6 +59,7 @@ class AuthSettings:
     users: Mapping[str, Role] = field(default_factory=dict)
     cache_seconds: float = 15.0
     timeout: float = 5.0
+    public_key: str = ""
 
     @property
     def base(self) -> str:
@@ -79,6 +81,7 @@ def from_env(env: Mapping[str, str]) -> AuthSettings:
         hs256_secret=_hs256_secret(env),
         users=parse_grants(env.get("KARST_ADMIN_USERS", ""), "KARST_ADMIN_USERS"),
         cache_seconds=_seconds(env, "KARST_AUTH_CACHE_SECONDS", 15.0, most=60.0),
+        public_key=_public_key(env.get("SUPABASE_ANON_KEY", "").strip()),
     )
 
 
@@ -141,6 +144,20 @@ def _service_key(key: str, url: str) -> str:
             "SUPABASE_SERVICE_ROLE_KEY is the demo key that every local Supabase has",
             hint="use the project's own key; the demo key is accepted for a server on this machine only",
             code="sample_setting",
+        )
+    return key
+
+
+def _public_key(key: str) -> str:
+    """The key that every visitor of the page is given: refused unless it is one that is meant for everybody."""
+    if not key or key.startswith("sb_publishable_"):
+        return key
+    claims = peek(key) or {}
+    if claims.get("role") != "anon":
+        raise SettingsError(
+            "SUPABASE_ANON_KEY is not a publishable key: the page gives it to everybody who opens it",
+            hint="copy the publishable key (sb_publishable_…) or the anon key from the project's API settings",
+            code="bad_setting",
         )
     return key
 

@@ -136,6 +136,16 @@ class Runs:
         """The events so far, without waiting."""
         return list(Tail(self._folder.events(self.get(run_id).id)).read())
 
+    def entries(self, run_id: str) -> list[Any]:
+        """The list that the run was given. NoSuchRun when it is not there any more."""
+        try:
+            found = json.loads(self._folder.slugs(self.get(run_id).id).read_text())
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, list):
+            raise NoSuchRun(f"the list of run {run_id} is not there", code="no_list")
+        return found
+
     def follow(self, run_id: str, after: int = 0) -> Iterator[Event | None]:
         """Events after number ``after`` up to and including the result; None each time there was nothing to read.
 
@@ -219,8 +229,8 @@ class Runs:
         folder.save(run)
         # The list goes into a file that only we can read: values of `env:` and slugs belong in no argv and no shell.
         slugs = folder.slugs(request.plan or run.id)
-        if not request.plan:
-            write_atomic(slugs, json.dumps(list(request.entries), indent=1) + "\n", mode=0o600)
+        entries = self.entries(request.plan) if request.plan else list(request.entries)
+        write_atomic(folder.slugs(run.id), json.dumps(entries, indent=1) + "\n", mode=0o600)
         append(folder.events(run.id), {"type": "phase", "ts": run.started, "phase": "accepted", "run": run.id})
         argv = [*self._command, run.kind, "--file", str(slugs), "--events"]
         try:

@@ -117,8 +117,34 @@ def parse_list(entries: Any, base_dir: Path, where: str = "the list") -> list[Se
     if not entries:
         raise UsageError(f"{where} has no entries", hint="add one, as in `- gh:owner/repo`", code="empty_list")
     services = [_service(entry, number, base_dir, where) for number, entry in enumerate(entries, 1)]
-    _check_names(services, where)
+    _check_unique(services, where)
+    for service in services:
+        _check_callers(service, services, where)
     return services
+
+
+def find_errors(entries: Sequence[Any], base_dir: Path, where: str = "the list") -> list[tuple[int, UsageError]]:
+    """Every wrong entry of a list that `parse_list` refuses, with its place (from 0): for showing them all at once."""
+    found: list[tuple[int, UsageError]] = []
+    services: list[Service] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            services.append(_service(entry, number, base_dir, where))
+        except UsageError as err:
+            found.append((number - 1, err))
+    if not found:
+        # What is wrong between entries is shown at the one that completes it.
+        for number in range(len(services)):
+            try:
+                _check_unique(services[: number + 1], where)
+            except UsageError as err:
+                return [(number, err)]
+        for number, service in enumerate(services):
+            try:
+                _check_callers(service, services, where)
+            except UsageError as err:
+                found.append((number, err))
+    return found
 
 
 def default_name(slug: slugs.Slug, path: str | None, base_dir: Path) -> str:
@@ -200,7 +226,7 @@ def _name(entry: Entry, slug: slugs.Slug, path: str | None, base_dir: Path) -> s
     return name
 
 
-def _check_names(services: Sequence[Service], where: str) -> None:
+def _check_unique(services: Sequence[Service], where: str) -> None:
     first: dict[str, int] = {}
     for number, service in enumerate(services, 1):
         if service.name in first:
@@ -212,14 +238,17 @@ def _check_names(services: Sequence[Service], where: str) -> None:
                 code="duplicate_name",
             )
         first[service.name] = number
-    for service in services:
-        for caller in service.allow or ():
-            if caller not in first and caller not in OPERATORS:
-                raise UsageError(
-                    f"`{service.name}` of {where} allows `{caller}`, which is no service of the list",
-                    hint=did_you_mean(caller, [*first, *OPERATORS]) or "name services of the list, or operator or edge",
-                    code="unknown_caller",
-                )
+
+
+def _check_callers(service: Service, services: Sequence[Service], where: str) -> None:
+    known = [*(each.name for each in services), *OPERATORS]
+    for caller in service.allow or ():
+        if caller not in known:
+            raise UsageError(
+                f"`{service.name}` of {where} allows `{caller}`, which is no service of the list",
+                hint=did_you_mean(caller, known) or "name services of the list, or operator or edge",
+                code="unknown_caller",
+            )
 
 
 def _kind(value: Any) -> str:

@@ -91,6 +91,19 @@ class FakeStack:
 
     follow_seconds = 3600.0
 
+    def name(self) -> str:
+        return "test"
+
+    def certificates(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": "web",
+                "kind": "service",
+                "not_before": "2025-01-01T00:00:00Z",
+                "not_after": "2025-01-08T00:00:00Z",
+            }
+        ]
+
     def list_services(self) -> list[dict[str, Any]]:
         return [{"service": "web", "status": "SERVING", "revision": "abc", "reason": ""}]
 
@@ -109,7 +122,7 @@ class FakeStack:
         return {"service": service, "stats": {"server.live": 1}}
 
     def _check(self, service: str) -> None:
-        if service != "web":
+        if service not in ("", "web"):
             raise NoSuchService("the stack has no such service", code="unknown_service")
 
 
@@ -256,7 +269,7 @@ def todo(slug: str = "gh:example/app", **env: str) -> dict[str, Any]:
 
 def settings_of(supabase: SupabaseStub, folder: Path, **changes: Any) -> Settings:
     limits = replace(Limits(threads=12, streams=8, streams_per_subject=6), **changes.pop("limits", {}))
-    auth = AuthSettings(supabase.url, supabase.service_role_key, issuer=supabase.issuer)
+    auth = AuthSettings(supabase.url, supabase.service_role_key, issuer=supabase.issuer, public_key=supabase.anon_key)
     auth = replace(auth, **changes.pop("auth", {}))
     settings = Settings(
         auth=auth,

@@ -90,6 +90,8 @@ class SupabaseStub:
         self.key = SigningKey("key-1")
         self.users: dict[str, User] = {}
         self.sessions: dict[str, str] = {}
+        self.refresh_tokens: dict[str, tuple[str, str]] = {}
+        self.lifetime = 3600  # seconds that a token of a sign-in lasts
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.delay = 0.0
         self.fail_with = 0
@@ -170,6 +172,8 @@ class SupabaseStub:
             return self._admin_users(headers)
         if (method, name) == ("POST", "/token") and parse_qs(route.query).get("grant_type") == ["password"]:
             return self._password(body)
+        if (method, name) == ("POST", "/token") and parse_qs(route.query).get("grant_type") == ["refresh_token"]:
+            return self._refresh(body)
         if (method, name) == ("POST", "/logout"):
             return self._logout(headers)
         return 404, {"code": 404, "error_code": "not_found", "msg": "no such route"}
@@ -205,14 +209,30 @@ class SupabaseStub:
         given = json.loads(body or b"{}")
         for user in self.users.values():
             if user.email == given.get("email") and user.password and user.password == given.get("password"):
-                return 200, {
-                    "access_token": self.token(user),
-                    "token_type": "bearer",
-                    "expires_in": 3600,
-                    "refresh_token": uuid.uuid4().hex,
-                    "user": user.to_dict(),
-                }
+                return 200, self._session(user, str(uuid.uuid4()))
         return 400, _error(400, "invalid_credentials", "Invalid login credentials")
+
+    def _refresh(self, body: bytes) -> tuple[int, Any]:
+        """A refresh token works once, and only while its session lasts."""
+        user_id, session = self.refresh_tokens.pop(json.loads(body or b"{}").get("refresh_token", ""), ("", ""))
+        if not user_id or self.sessions.get(session) != user_id:
+            return 400, _error(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
+        return 200, self._session(self.users[user_id], session)
+
+    def _session(self, user: User, session: str) -> dict[str, Any]:
+        refresh = uuid.uuid4().hex[:12]
+        self.refresh_tokens[refresh] = (user.id, session)
+        claims = self.claims(user, exp=int(time.time()) + self.lifetime)
+        # `claims` makes a session of its own; this token belongs to the one that was begun with the password.
+        del self.sessions[claims["session_id"]]
+        self.sessions[session] = user.id
+        return {
+            "access_token": self.key.sign({**claims, "session_id": session}),
+            "token_type": "bearer",
+            "expires_in": self.lifetime,
+            "refresh_token": refresh,
+            "user": user.to_dict(),
+        }
 
     def _logout(self, headers: dict[str, str]) -> tuple[int, Any]:
         claims, refusal = self._verify(headers)
@@ -253,6 +273,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
+    def do_OPTIONS(self) -> None:
+        """As a hosted project's gateway: pages of any origin may ask, since no cookie is involved."""
+        self.send_response(204)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Methods", "GET,POST,PUT,PATCH,DELETE,OPTIONS")
+        self.send_header("Access-Control-Allow-Headers", "authorization,apikey,content-type,x-client-info")
+        self.end_headers()
+
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -261,6 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = b"" if answer is None else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Access-Control-Allow-Origin", "*")
         self.send_header("Content-Length", str(len(raw)))
         if self.path.endswith("jwks.json"):
             self.send_header("Cache-Control", "public, max-age=600")

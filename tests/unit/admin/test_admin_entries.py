@@ -110,3 +110,33 @@ def test_a_mistyped_member_gets_the_right_one_suggested() -> None:
 
 def test_a_good_body_is_decoded() -> None:
     assert decode('{"slugs": ["gh:owner/wéb"]}'.encode()) == {"slugs": ["gh:owner/wéb"]}
+
+
+def test_every_wrong_entry_is_named_by_its_place() -> None:
+    """So that a page can say what is wrong where it is wrong, for all entries at once."""
+    with pytest.raises(Problem) as caught:
+        check(["gh:owner/web", "gh:owner", {"slug": "gh:owner/api", "prot": 80}], Policy())
+    errors = caught.value.to_dict()["errors"]
+    assert [(each["pointer"], each["code"]) for each in errors] == [
+        ("/slugs/1", "bad_slug"),
+        ("/slugs/2", "unknown_key"),
+    ]
+    assert all(each["detail"] for each in errors)
+    assert "port" in errors[1]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "pointer", "code"),
+    [
+        (["gh:one/web", "gh:two/api", "gh:three/web"], "/slugs/2", "duplicate_name"),
+        (["gh:one/web", {"slug": "gh:two/api", "allow": ["wbe"]}], "/slugs/1", "unknown_caller"),
+        (["gh:us/web", "gh:them/api"], "/slugs/1", "owner_not_allowed"),
+    ],
+)
+def test_what_is_wrong_between_entries_is_named_at_the_one_that_completes_it(
+    entries: list[Any], pointer: str, code: str
+) -> None:
+    policy = Policy(parse_patterns("gh:us/*")) if code == "owner_not_allowed" else Policy()
+    with pytest.raises(Problem) as caught:
+        check(entries, policy)
+    assert [(each["pointer"], each["code"]) for each in caught.value.extra["errors"]] == [(pointer, code)]

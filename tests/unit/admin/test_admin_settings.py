@@ -47,6 +47,9 @@ GOOD = {
         ({"SUPABASE_SERVICE_ROLE_KEY": "sb_publishable_0123456789"}, "bad_setting"),
         ({"SUPABASE_SERVICE_ROLE_KEY": _jwt(role="anon")}, "bad_setting"),
         ({"SUPABASE_SERVICE_ROLE_KEY": _jwt(role="service_role", iss="supabase-demo")}, "sample_setting"),
+        ({"SUPABASE_ANON_KEY": "sb_secret_0123456789abcdefghijkl"}, "bad_setting"),
+        ({"SUPABASE_ANON_KEY": _jwt(role="service_role", iss="supabase")}, "bad_setting"),
+        ({"SUPABASE_ANON_KEY": "justwords"}, "bad_setting"),
         ({"SUPABASE_URL": "abcdef.supabase.co"}, "bad_setting"),
         ({"SUPABASE_URL": "https://user:pass@abc.supabase.co"}, "bad_setting"),
         ({"SUPABASE_URL": "http://auth.internal:9999"}, "insecure_setting"),
@@ -91,6 +94,7 @@ def test_every_setting_can_be_changed() -> None:
         | {
             "SUPABASE_URL": "http://127.0.0.1:9999",
             "SUPABASE_SERVICE_ROLE_KEY": _jwt(role="service_role", iss="supabase-demo"),
+            "SUPABASE_ANON_KEY": "sb_publishable_0123456789",
             "KARST_AUTH_PREFIX": "/",
             "KARST_AUTH_ISSUER": "https://issuer.test",
             "KARST_AUTH_AUDIENCE": "others",
@@ -109,6 +113,7 @@ def test_every_setting_can_be_changed() -> None:
     assert settings.auth.base == "http://127.0.0.1:9999"
     assert (settings.auth.issuer, settings.auth.audience) == ("https://issuer.test", "others")
     assert settings.auth.hs256_secret == "s" * 32
+    assert settings.auth.public_key == "sb_publishable_0123456789"
     assert settings.auth.users["alice@people.test"] is Role.DEPLOYER
     assert settings.peers.uids == {0: Role.ADMIN, 1000: Role.VIEWER}
     assert settings.peers.gids == {0: Role.DEPLOYER}

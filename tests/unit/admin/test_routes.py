@@ -21,15 +21,19 @@ from tests.support.supabase_stub import SigningKey, SupabaseStub
 RUN = "20250101t000000000000-00000000"
 ROUTES = [
     ("GET", "/openapi.json", Role.VIEWER),
+    ("GET", "/v1/me", Role.VIEWER),
     ("POST", "/deploy", Role.DEPLOYER),
     ("POST", "/v1/deploys", Role.DEPLOYER),
     ("GET", "/v1/deploys", Role.VIEWER),
     ("GET", f"/v1/deploys/{RUN}", Role.VIEWER),
+    ("GET", f"/v1/deploys/{RUN}/list", Role.DEPLOYER),
     ("GET", f"/v1/deploys/{RUN}/events", Role.VIEWER),
     ("POST", f"/v1/deploys/{RUN}/cancel", Role.DEPLOYER),
     ("GET", "/v1/plan", Role.VIEWER),
     ("GET", "/v1/services", Role.VIEWER),
     ("GET", "/v1/services/web/logs", Role.VIEWER),
+    ("GET", "/v1/logs", Role.VIEWER),
+    ("GET", "/v1/certificates", Role.VIEWER),
     ("GET", "/v1/services/web/stats", Role.VIEWER),
     ("GET", "/no/such/route", Role.VIEWER),
     ("PUT", "/deploy", Role.VIEWER),
@@ -85,12 +89,12 @@ def test_each_route_takes_its_role_and_no_lower_one(method: str, path: str, role
         assert (answer.status, answer.json()["code"]) == (403, "no_role" if who == "nobody" else "role_too_low")
 
 
-def test_health_is_the_only_open_route_and_tells_nothing(app: App) -> None:
-    """No token needed, on both sockets; the answer is a constant."""
+def test_only_health_and_the_page_are_open_and_they_tell_nothing(app: App) -> None:
+    """No token needed, on both sockets; the answers are constants (tests of the page: test_page_files.py)."""
     for unix in (False, True):
         answer = app.call("GET", "/health", unix=unix)
         assert (answer.status, answer.json()) == (200, {"status": "ok"})
-    assert {"meta.health"} == OPEN
+    assert {"meta.health", "page.index", "page.file", "page.sign_in"} == OPEN
 
 
 def test_every_route_of_the_app_is_in_this_matrix_and_in_the_document(app: App) -> None:
@@ -107,7 +111,7 @@ def test_every_route_of_the_app_is_in_this_matrix_and_in_the_document(app: App) 
     documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert routes == documented
     named = {(method, path.replace(RUN, "{run_id}").replace("/web/", "/{service}/")) for method, path, _ in ROUTES}
-    assert routes - {("GET", "/health")} <= named
+    assert routes - {("GET", path) for path in ("/health", "/", "/page/{name}", "/v1/sign-in")} <= named
 
 
 def test_a_route_that_names_no_role_is_closed_to_everybody(app: App) -> None:

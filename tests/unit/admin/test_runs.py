@@ -279,6 +279,19 @@ def test_a_dry_run_plans_and_exactly_that_plan_can_be_applied(app: App) -> None:
     assert (stale.status, stale.json()["code"]) == (409, "stale_plan")
 
 
+def test_the_list_of_a_run_can_be_had_again_and_sent_again(app: App) -> None:
+    """Whole, with options; an applied plan has the list of its plan. Viewers do not get it: `env:` may be private."""
+    body = todo(STEPS="1")
+    run = app.call("POST", "/v1/deploys", role="deployer", body={**body, "dry_run": True}).json()["id"]
+    app.wait_done(run)
+    assert app.call("GET", f"/v1/deploys/{run}/list", role="deployer").json() == body
+    applied = app.call("POST", "/v1/deploys", role="deployer", body={"plan": run}).json()["id"]
+    app.wait_done(applied)
+    assert app.call("GET", f"/v1/deploys/{applied}/list", role="deployer").json() == body
+    app.run_file(run, "repos.json").unlink()
+    assert app.call("GET", f"/v1/deploys/{run}/list", role="deployer").json()["code"] == "no_list"
+
+
 @pytest.mark.parametrize("plan", ["../../etc", "", 5, "20250101t000000000000-00000000"])
 def test_a_plan_that_is_none_cannot_be_applied(plan: Any, app: App) -> None:
     assert app.call("POST", "/deploy", role="deployer", body={"plan": plan}).status == 404

@@ -1,0 +1,95 @@
+// Who calls whom, with the sidecars' own figures: a picture, and the same as a table.
+
+import { get, pause } from "./api.js";
+import { h, newId, put, svg } from "./dom.js";
+import { plural, short } from "./format.js";
+import { layout } from "./layout.js";
+import { pill, problemBox, table } from "./parts.js";
+
+const EVERY = 3000;
+
+export async function showGraph(root, { signal }) {
+  const allowed = h("input", { type: "checkbox", id: newId("allowed") });
+  const lead = h("p", { class: "lead" }, "Asking the sidecars…");
+  const picture = h("div", { class: "graph" });
+  const figures = h("div", {});
+  const trouble = h("div", {});
+  put(root,
+    h("div", { class: "title" }, h("h1", {}, "Graph"), h("div", { class: "check" }, allowed, h("label", { for: allowed.id }, "Also who may call"))),
+    lead, trouble, picture, figures);
+  let last = null;
+  let painted = "";
+  const paint = () => {
+    if (!last) return;
+    const edges = last.edges.filter((edge) => edge.did || (allowed.checked && edge.may));
+    const called = edges.filter((edge) => edge.did);
+    const failing = called.filter(hurt);
+    lead.textContent = called.length === 0 ? "No service has called another since it was started."
+      : `${plural(called.length, "connection is", "connections are")} used${failing.length ? `, ${failing.length} with errors` : ", all without errors"}. Figures are the sidecars' own.`;
+    const vertical = picture.clientWidth < 640;
+    const now = JSON.stringify([last, allowed.checked, vertical]);
+    if (now === painted) return;
+    painted = now;
+    put(picture, draw(last.nodes, edges, vertical));
+    if (!figures.contains(document.activeElement)) put(figures, edges.length > 0 && numbers(edges));
+  };
+  allowed.addEventListener("change", paint);
+  const watcher = new ResizeObserver(paint);
+  watcher.observe(picture);
+  signal.addEventListener("abort", () => watcher.disconnect(), { once: true });
+  while (!signal.aborted) {
+    if (!document.hidden) {
+      try {
+        last = await get("/v1/graph", signal);
+        put(trouble);
+        paint();
+      } catch (err) {
+        if (signal.aborted) return;
+        put(trouble, problemBox(err));
+      }
+    }
+    await pause(EVERY, signal);
+  }
+}
+
+const hurt = (edge) => edge.did && (edge.errors > 0 || edge.refused > 0 || !edge.may);
+
+function draw(nodes, edges, vertical) {
+  const used = new Set(edges.flatMap((edge) => [edge.from, edge.to]));
+  const shown = nodes.filter((node) => node.kind === "service" || used.has(node.id));
+  const { width, height, boxes, paths } = layout(shown, edges, vertical);
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Graph of ${plural(shown.length, "node")}; the table below has the same figures` },
+    svg("defs", {}, ["calm", "bad", "may"].map((tone) => svg("marker", { id: `arrow-${tone}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+      svg("path", { d: "M0 0.6 L7.4 4 L0 7.4 z", class: `arrow ${tone}` })))),
+    paths.map(({ edge, d }) => {
+      const tone = !edge.did ? "may" : hurt(edge) ? "bad" : "calm";
+      return svg("path", { d, class: `edge ${tone}`, "stroke-width": edge.did ? 1.5 + Math.min(3, Math.log10(1 + (edge.rate ?? 0))) : 1, "marker-end": `url(#arrow-${tone})` });
+    }),
+    paths.filter(({ edge }) => edge.did).map(({ edge, x, y }) => svg("text", { x, y, class: `edge-label ${hurt(edge) ? "bad" : ""}`, "text-anchor": "middle" }, label(edge))),
+    boxes.map(({ node, x, y, w, h: tall }) => svg("g", {},
+      svg("rect", { x, y, width: w, height: tall, rx: node.kind === "service" ? 10 : tall / 2, class: `node ${node.kind}` }),
+      svg("text", { x: x + w / 2, y: y + tall / 2 + 5, "text-anchor": "middle", class: "node-name" }, node.id.length > 19 ? `${node.id.slice(0, 18)}…` : node.id,
+        svg("title", {}, node.id)))));
+}
+
+function label(edge) {
+  const parts = [];
+  if (edge.rate !== null && edge.rate !== undefined) parts.push(`${short(edge.rate)}/s`);
+  else parts.push(plural(edge.requests, "request"));
+  if (edge.p95_ms !== null && edge.p95_ms !== undefined) parts.push(`p95 ${short(edge.p95_ms)} ms`);
+  const failed = edge.errors + edge.refused;
+  if (failed > 0) parts.push(plural(failed, "error"));
+  return parts.join(" · ");
+}
+
+function numbers(edges) {
+  return table("Calls between services", ["From → to", "State", "Requests", "Per second", "Errors", "p50", "p95"], edges.map((edge) => [
+    `${edge.from} → ${edge.to}`,
+    !edge.did ? pill("calm", "May call") : !edge.may ? pill("bad", "Not allowed") : hurt(edge) ? pill("bad", "Errors") : pill("good", "Well"),
+    edge.did ? edge.requests.toLocaleString() : "–",
+    short(edge.rate),
+    edge.did ? `${edge.errors + edge.refused}${edge.refused ? ` (${edge.refused} refused)` : ""}` : "–",
+    edge.p50_ms === null || edge.p50_ms === undefined ? "–" : `${short(edge.p50_ms)} ms`,
+    edge.p95_ms === null || edge.p95_ms === undefined ? "–" : `${short(edge.p95_ms)} ms`,
+  ]));
+}
