@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from admin import gate
-from admin.api import deploys, meta, page, services
+from admin.api import deploys, mesh, meta, page, services
 from admin.auth.errors import AuthError, Forbidden, Unauthenticated
 from admin.context import Context, context
 from admin.problems import Problem, from_karst
@@ -40,7 +40,7 @@ def create_app(ctx: Context) -> Flask:
     app.before_request(_begin)
     gate.install(app)
     app.after_request(_finish)
-    for blueprint in (meta.blueprint, page.blueprint, deploys.blueprint, services.blueprint):
+    for blueprint in (meta.blueprint, page.blueprint, deploys.blueprint, services.blueprint, mesh.blueprint):
         app.register_blueprint(blueprint)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(AuthError, lambda err: _problem(from_auth(err)))

@@ -29,6 +29,8 @@ class Context:
     refusals: RateLimit = field(init=False)
     engine: threading.BoundedSemaphore = field(init=False)
     health: Shared = field(init=False)
+    graph: Shared = field(init=False)
+    certificates: Shared = field(init=False)
     streams: dict[str, StreamLimit] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,6 +43,8 @@ class Context:
         self.engine = threading.BoundedSemaphore(6)
         # Asking every service for its health is work: readers share an answer.
         self.health = Shared(fresh=1.0, patience=6.0)
+        self.graph = Shared(fresh=2.0, patience=8.0)
+        self.certificates = Shared(fresh=10.0, patience=8.0)
         self.streams = {name: StreamLimit(limits.streams, limits.streams_per_subject) for name in ("tcp", "unix")}
 
 

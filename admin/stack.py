@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from karst.errors import UsageError
+from karst.errors import KarstError, UsageError
 
 if TYPE_CHECKING:
     from karst.containers import Member
@@ -37,7 +37,10 @@ class StackView(Protocol):
         """Lines {service, ts, msg} in the order of time, of one service or of all (""); None while there are none."""
 
     def certificates(self) -> list[dict[str, Any]]:
-        """One object an identity, and one for the authority: name, kind, not_before, not_after."""
+        """One object an identity and a trusted authority (`ca`), as `iac certs --json` has them."""
+
+    def graph(self) -> dict[str, Any]:
+        """Nodes and edges, as `iac graph --json` has them."""
 
     def stats(self, service: str) -> dict[str, Any]:
         """Numbers of the service's sidecar, by Envoy's names."""
@@ -49,10 +52,25 @@ class LiveStack:
     def name(self) -> str:
         return _stack().name
 
-    def certificates(self) -> list[dict[str, Any]]:
-        from karst.identity.expiry import expiries
+    def graph(self) -> dict[str, Any]:
+        from karst import graph
 
-        return [each.to_dict() for each in expiries(_stack().secrets_dir)]
+        return graph.build(_stack())
+
+    def certificates(self) -> list[dict[str, Any]]:
+        from admin.cli.certs import store_of
+        from karst.identity import inventory, served
+
+        stack = _stack()
+        store = store_of(stack)
+        if not (store.root / "mesh").is_dir():
+            return []
+        known = inventory.identities(store)
+        try:
+            seen = served.ask(stack, served.running(stack), known)
+        except KarstError:
+            seen = None  # each row says that nobody could be asked
+        return [row.to_dict() for row in inventory.rows(store, known, seen)]
 
     def list_services(self) -> list[dict[str, Any]]:
         from karst import containers, health

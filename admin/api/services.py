@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
@@ -12,11 +11,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from admin.api import query
+from admin.api.engine import engine, shared
 from admin.api.streaming import NDJSON, disconnected, stream, take_slot
 from admin.auth.roles import Role
 from admin.context import Context, context
 from admin.gate import caller, needs
-from admin.problems import Problem
 from admin.runs.events import clean
 from admin.stack import NoSuchService
 
@@ -29,24 +28,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 @needs(Role.VIEWER)
 def index() -> Response:
     query.known([])
-    ctx = context()
-
-    def ask() -> Any:
-        with _engine(ctx):
-            return clean(ctx.stack.list_services())
-
-    try:
-        return jsonify({"services": ctx.health.get(ask)})
-    except TimeoutError:
-        raise _slow() from None
-
-
-@blueprint.get("/v1/certificates")
-@needs(Role.VIEWER)
-def certificates() -> Response:
-    """When the authority's and every identity's certificate ends."""
-    query.known([])
-    return jsonify({"certificates": context().stack.certificates()})
+    stack = context().stack
+    return jsonify({"services": shared(context().health, lambda: clean(stack.list_services()))})
 
 
 @blueprint.get("/v1/logs")
@@ -69,7 +52,7 @@ def _logs(service: str) -> Response:
     tail = query.number("tail", 200, least=0, most=10_000)
     stack = context().stack
     if not query.flag("follow"):
-        with _engine(context()):
+        with engine():
             lines = [clean(line) for line in stack.logs(service, tail=tail, follow=False, stop=lambda: False) if line]
         return Response("".join(json.dumps(line) + "\n" for line in lines), content_type=NDJSON)
     leave = take_slot()
@@ -85,7 +68,7 @@ def _logs(service: str) -> Response:
 def stats(service: str) -> Response:
     query.known([])
     _check(service)
-    with _engine(context()):
+    with engine():
         return jsonify(context().stack.stats(service))
 
 
@@ -110,20 +93,3 @@ def _follow(ctx: Context, service: str, tail: int) -> Iterator[dict[str, Any] | 
             yield clean(line)
 
     return items()
-
-
-@contextlib.contextmanager
-def _engine(ctx: Context) -> Iterator[None]:
-    """One of the few questions to the Docker engine that may be under way at once; Problem 503 when it is too slow."""
-    if not ctx.engine.acquire(timeout=1.0):
-        raise _slow()
-    try:
-        yield
-    finally:
-        ctx.engine.release()
-
-
-def _slow() -> Problem:
-    return Problem(
-        503, "engine_slow", "the Docker engine is too slow to answer everybody", headers={"Retry-After": "5"}
-    )

@@ -5,7 +5,7 @@ import { h, put } from "./dom.js";
 import { duration, full, seconds } from "./format.js";
 import { pill, problemBox, table } from "./parts.js";
 
-const KIND = { service: "Service", tool: "Tool", authority: "Authority" };
+const IN_USE = { yes: "In use", no: "Another one is in use", "not running": "Not running", unknown: "Could not be asked", "-": "–" };
 
 export function expiryText(notAfter) {
   const left = seconds(notAfter) - Date.now() / 1000;
@@ -19,16 +19,18 @@ export async function showCertificates(root, { signal }) {
   try {
     const { certificates } = await get("/v1/certificates", signal);
     put(body, certificates.length === 0 ? h("p", {}, "There are none yet: the first deploy makes them.")
-      : table("Certificates", ["Name", "For", "State", "Ends"], certificates.map(row)));
+      : table("Certificates", ["Name", "State", "Ends", "In use"], certificates.map(row)));
   } catch (err) {
     if (!signal.aborted) put(body, problemBox(err));
   }
 }
 
 function row(each) {
-  const [begin, end] = [seconds(each.not_before), seconds(each.not_after)];
-  const left = end - Date.now() / 1000;
-  const state = left <= 0 ? pill("bad", "Ended") : left < (end - begin) / 3 ? pill("wait", "Due for renewal") : pill("good", "Valid");
-  return [each.name, KIND[each.kind] ?? each.kind, state,
-    h("span", {}, expiryText(each.not_after), h("span", { class: "quiet-text" }, ` · ${full(each.not_after)}`))];
+  const state = each.seconds_left <= 0 ? pill("bad", "Ended") : each.due ? pill("wait", "Due") : pill("good", "Valid");
+  return [
+    each.name === "ca" ? h("span", {}, "ca", h("span", { class: "quiet-text" }, ` · ${each.issuer}`)) : each.name,
+    h("span", {}, state, each.due && h("span", { class: "quiet-text" }, ` ${each.due}`)),
+    h("span", {}, expiryText(each.not_after), h("span", { class: "quiet-text" }, ` · ${full(each.not_after)}`)),
+    h("span", {}, IN_USE[each.served] ?? each.served, each.note && h("span", { class: "quiet-text" }, ` · ${each.note}`)),
+  ];
 }

@@ -95,14 +95,20 @@ class FakeStack:
         return "test"
 
     def certificates(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": "web",
-                "kind": "service",
-                "not_before": "2025-01-01T00:00:00Z",
-                "not_after": "2025-01-08T00:00:00Z",
-            }
-        ]
+        row = {
+            "name": "web",
+            "uri": "spiffe://karst.local/svc/web",
+            "issuer": "test",
+            "serial": "1",
+            "fingerprint": "2",
+        }
+        return [{**row, "not_after": "2035-01-08T00:00:00Z", "seconds_left": 9, "due": "", "served": "yes", "note": ""}]
+
+    def graph(self) -> dict[str, Any]:
+        edge = {"from": "edge", "to": "web", "may": True, "why": "expose", "did": True, "requests": 9, "errors": 0}
+        numbers = {"refused": 0, "rate": 1.5, "error_rate": 0.0, "p50_ms": 0.9, "p95_ms": 4.0, "p99_ms": 6.0}
+        nodes = [{"id": "edge", "kind": "edge", "allow": []}, {"id": "web", "kind": "service", "allow": ["edge"]}]
+        return {"stack": "test", "nodes": nodes, "edges": [edge | numbers]}
 
     def list_services(self) -> list[dict[str, Any]]:
         return [{"service": "web", "status": "SERVING", "revision": "abc", "reason": ""}]

@@ -34,6 +34,7 @@ ROUTES = [
     ("GET", "/v1/services/web/logs", Role.VIEWER),
     ("GET", "/v1/logs", Role.VIEWER),
     ("GET", "/v1/certificates", Role.VIEWER),
+    ("GET", "/v1/graph", Role.VIEWER),
     ("GET", "/v1/services/web/stats", Role.VIEWER),
     ("GET", "/no/such/route", Role.VIEWER),
     ("PUT", "/deploy", Role.VIEWER),
