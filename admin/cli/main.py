@@ -63,6 +63,13 @@ _EVENTS = click.option("--events", is_flag=True, help="Events as JSON lines on s
 _WAIT = click.option(
     "--lock-wait", "wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Wait for another run to end."
 )
+_WHOLE = click.option(
+    "--all-or-nothing",
+    "whole",
+    is_flag=True,
+    envvar="KARST_ALL_OR_NOTHING",
+    help="Fail when one service cannot be had, instead of holding it at its last good generation.",
+)
 _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
@@ -71,12 +78,13 @@ _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_ports
 @_EVENTS
 @_WAIT
+@_WHOLE
 @click.pass_obj
-def deploy(stack: str | None, /, events: bool, wait: float, **settings: Any) -> int:
+def deploy(stack: str | None, /, events: bool, wait: float, whole: bool, **settings: Any) -> int:
     """Plan, apply, and ask every service for its health."""
     from admin.cli import runs
 
-    return runs.deploy(_resolve(stack, **settings), as_events=events, wait=wait)
+    return runs.deploy(_resolve(stack, **settings), as_events=events, wait=wait, hold=not whole)
 
 
 @cli.command()
@@ -85,16 +93,17 @@ def deploy(stack: str | None, /, events: bool, wait: float, **settings: Any) -> 
 @_JSON
 @_EVENTS
 @_WAIT
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is something to change.")
+@_WHOLE
+@click.option("--detailed-exitcode", "detailed", is_flag=True, help="Exit 2 when there is something to change.")
 @click.pass_obj
 def plan(
-    stack: str | None, /, as_json: bool, events: bool, wait: float, detailed_exitcode: bool, **settings: Any
+    stack: str | None, /, as_json: bool, events: bool, wait: float, whole: bool, detailed: bool, **settings: Any
 ) -> int:
     """Say what would change and why, and save it for `iac apply`."""
     from admin.cli import runs
 
     resolved = _resolve(stack, **settings)
-    return runs.plan(resolved, as_json=as_json, as_events=events, detailed=detailed_exitcode, wait=wait)
+    return runs.plan(resolved, as_json=as_json, as_events=events, detailed=detailed, wait=wait, hold=not whole)
 
 
 @cli.command()
@@ -102,13 +111,14 @@ def plan(
 @_ports
 @_EVENTS
 @_WAIT
+@_WHOLE
 @click.pass_obj
-def apply(stack: str | None, /, events: bool, wait: float, **settings: Any) -> int:
+def apply(stack: str | None, /, events: bool, wait: float, whole: bool, **settings: Any) -> int:
     """Apply exactly the saved plan; without one, plan first."""
     from admin.cli import runs
 
     named = settings["list_file"] is not None
-    return runs.apply(_resolve(stack, **settings), as_events=events, named=named, wait=wait)
+    return runs.apply(_resolve(stack, **settings), as_events=events, named=named, wait=wait, hold=not whole)
 
 
 @cli.command()

@@ -121,6 +121,9 @@ def _line(event: Event) -> str | None:
 
 
 def _service_line(event: Event) -> str | None:
+    if event["state"] == "held":
+        where = f"held at {event['revision'][:16]}" if event["revision"] else "left out"
+        return f"   {event['service']}: {where}: {event['reason'].splitlines()[0]}"
     name = event["service"] if event["service"] not in ("", "builder", "runner", "sidecar") else "stack"
     if event["state"] == "start":
         return (

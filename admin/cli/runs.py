@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admin.cli import output
+from admin.cli import output, records
+from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
 from karst import containers, discovery, kept_logs, manifest, plans, preflight
 from karst.errors import Exit, KarstError, UnhealthyError, UsageError
@@ -28,25 +29,32 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def deploy(stack: Stack, *, as_events: bool, wait: float = 0) -> int:
-    """Plan, apply and probe; return the exit code. ``wait``: seconds to wait for another run to end."""
-    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait)
+def deploy(stack: Stack, *, as_events: bool, wait: float = 0, hold: bool = True) -> int:
+    """Plan, apply and probe; return the exit code.
+
+    ``wait``: seconds to wait for another run to end. ``hold``: a service that cannot be had stays as it was.
+    """
+    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold)
 
 
-def apply(stack: Stack, *, as_events: bool, named: bool, wait: float = 0) -> int:
+def apply(stack: Stack, *, as_events: bool, named: bool, wait: float = 0, hold: bool = True) -> int:
     """Apply the saved plan and probe; plan first when none is saved. ``named``: the caller named the list."""
-    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait)
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait, hold)
 
 
-def plan(stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool, wait: float = 0) -> int:
+def plan(
+    stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool, wait: float = 0, hold: bool = True
+) -> int:
     """Plan, save it, and print it in the language of services."""
     found: dict[str, Any] = {}
 
     def body(run: Run) -> int:
         found.update(plans.summarize(run.plan()))
+        for one in run.holding.held.values():
+            found.setdefault(one.service, {"action": "none", "steps": {}}).update(held=vars(one))
         return int(Exit.OK)
 
-    code = _run(stack, "plan", as_events, body, wait)
+    code = _run(stack, "plan", as_events, body, wait, hold)
     if code == Exit.OK and as_json and not as_events:
         output.print_json({"stack": stack.name, "plan_file": str(stack.plan_file), "services": found})
     changes = any(entry["action"] != "none" for entry in found.values())
@@ -61,10 +69,13 @@ def destroy(stack: Stack, *, as_events: bool, keep_images: bool, wait: float = 0
 class Run:
     """One run that holds the stack's lock."""
 
-    def __init__(self, stack: Stack, events: Events) -> None:
+    def __init__(self, stack: Stack, events: Events, verb: str, *, hold: bool = True) -> None:
         self.stack = stack
         self.events = events
+        self.verb = verb
         self.answers: list[Health] = []
+        self.holding = Holding(stack, events, on=hold)
+        self.record = records.Record(stack, verb)
 
     @functools.cached_property
     def terraform(self) -> Terraform:
@@ -75,6 +86,7 @@ class Run:
         plan = self.plan()
         if all(entry["action"] == "none" for entry in plans.summarize(plan).values()):
             self._drop_plan()
+            self.record.applied(plan, Outcome(0))
             self._probe()
             return self._verdict()
         return self._apply(plan)
@@ -91,6 +103,7 @@ class Run:
             )
         preflight.check(self.stack)
         self.terraform.init()
+        self.holding.recall(saved.get("held", {}))
         return self._apply(self.terraform.show_plan())
 
     def plan(self) -> dict[str, Any]:
@@ -101,17 +114,31 @@ class Run:
         with self._phase("init"):
             self.terraform.init()
         with self._phase("plan"):
-            outcome = self.terraform.plan()
-            if outcome.interrupted or outcome.exit_code not in (0, 2):
-                self._failed(outcome, "the plan failed, and nothing was changed")
+            self._plan_with_holds()
         plan = self.terraform.show_plan()
         services = plans.summarize(plan)
         for sentence in plans.lacking(plan):
             self.events.emit("diagnostic", severity="warning", message=sentence, hint="")
-        notes = {"list_file": str(self.stack.list_file), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        notes = {
+            "list_file": str(self.stack.list_file),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "held": self.holding.notes(),
+        }
         write_atomic(self._plan_notes, json.dumps(notes), mode=0o600)
         self.events.emit("plan", services=services, changes=sum(e["action"] != "none" for e in services.values()))
         return plan
+
+    def _plan_with_holds(self) -> None:
+        """Plan; when services cannot be fetched, understood or rendered, hold them and plan again."""
+        while True:
+            variables_file(self.stack, self.holding.file())
+            outcome = self.terraform.plan(quiet=True)
+            if outcome.exit_code in (0, 2) and not outcome.interrupted:
+                return
+            if outcome.interrupted or not self.holding.take(self.holding.reported()):
+                for told in outcome.untold:
+                    self.events.emit("diagnostic", **told)
+                self._failed(outcome, "the plan failed, and nothing was changed")
 
     def destroy(self, *, keep_images: bool) -> int:
         if not self.stack.state_file.exists():
@@ -128,6 +155,7 @@ class Run:
             if not outcome.ok:
                 self._failed(outcome, "the destroy did not finish; run it again")
         discovery.remove(self.stack)
+        self.record.removed()
         with self._phase("leftovers"):
             _remove_leftovers(self.stack.name, images=not keep_images)
             shutil.rmtree(self.stack.log_dir, ignore_errors=True)
@@ -141,7 +169,11 @@ class Run:
             self._drop_plan()
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
-        self._explain_builds(outcome, plan)
+        unbuilt = self._explain_builds(outcome, plan)
+        if self.holding.take(unbuilt):
+            # No pod has been touched: all of them wait for all of the images.
+            return self.plan_and_apply()
+        self.record.applied(plan, outcome)
         self._probe(patience=10 if outcome.ok else 0)
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
@@ -160,13 +192,14 @@ class Run:
                 if member.role == "app" and member.service in gone:
                     kept_logs.keep(connection, member, self.stack.log_dir)
 
-    def _explain_builds(self, outcome: Outcome, plan: dict[str, Any]) -> None:
-        """Say why an image could not be built: the provider passes on an exit code and nothing more."""
+    def _explain_builds(self, outcome: Outcome, plan: dict[str, Any]) -> dict[str, KarstError]:
+        """Service → why its image could not be built: the provider passes on an exit code and nothing more."""
+        why = {name: KarstError("its image could not be built", code="build_failed") for name in outcome.unbuilt}
         contexts = plans.build_contexts(plan)
         ca_file = plan.get("variables", {}).get("build_ca_file", {}).get("value") or ""
         found = [name for name in sorted(set(outcome.unbuilt)) if name in contexts]
         if not found:
-            return
+            return why
         from karst.build_replay import failure
 
         with self._phase("why the build failed"):
@@ -176,11 +209,16 @@ class Run:
                     error = told.error()
                     outcome.errors.insert(0, str(error))
                     self.events.emit("diagnostic", severity="error", message=error.message, hint=error.hint)
+                    error.message = error.message.removeprefix(f"{name}: ")
+                    why[name] = error
+        return why
 
     def _verdict(self) -> int:
         unhealthy = [answer.service for answer in self.answers if not answer.healthy]
         if unhealthy:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
+        if error := self.holding.error():
+            raise _told(error)
         return int(Exit.OK)
 
     def _probe(self, patience: float = 10) -> None:
@@ -193,6 +231,10 @@ class Run:
                 answers = ask(self.stack)
         self.answers = answers
         discovery.write(self.stack)
+
+    def failure(self, error: KarstError) -> KarstError:
+        """The error that the run ends with, with a sentence for each held service."""
+        return error if error.code == "held" else self.holding.error(error) or error
 
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:
@@ -220,10 +262,12 @@ class Run:
         self.events.emit("phase", phase=name, state="done", seconds=round(time.monotonic() - started, 1))
 
 
-def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], wait: float = 0) -> int:
+def _run(
+    stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], wait: float = 0, hold: bool = True
+) -> int:
     """Hold the lock, run, and end the event stream with `result`, whatever happened."""
     events = Events(ndjson(sys.stdout) if as_events else output.human())
-    run = Run(stack, events)
+    run = Run(stack, events, verb, hold=hold)
     error: KarstError | None = None
     code = int(Exit.FAILED)
     # As Ctrl-C, so that the event stream gets its end. While Terraform runs, it has a handler of its own.
@@ -237,7 +281,7 @@ def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], w
         error = KarstError("interrupted; run it again to go on", code="interrupted", exit_code=Exit.INTERRUPTED)
         code = int(Exit.INTERRUPTED)
     except KarstError as err:
-        error, code = err, int(err.exit_code)
+        error, code = run.failure(err), int(err.exit_code)
         if as_events and not getattr(err, "told", False):
             events.emit("diagnostic", severity="error", message=err.message, hint=err.hint)
     finally:
@@ -248,7 +292,7 @@ def _run(stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], w
             stack=stack.name,
             outcome=_outcome(code),
             exit_code=code,
-            services=output.health_rows(run.answers),
+            services=run.record.rows(output.health_rows(run.answers), run.holding.held),
             **({"error": error.to_dict()} if error else {}),
         )
     if run.answers and not as_events:

@@ -28,6 +28,7 @@ module "karst_service" {
   slugs         = var.slugs
   slugs_file    = local.from_file ? local.list : ""
   lock_file     = local.from_file ? replace(local.list, "/\\.(ya?ml|json)$/", ".lock.yaml") : ""
+  held_file     = var.held_file
   network       = module.karst_mesh.network_id
   network_name  = var.network_name
   edge          = module.karst_mesh.edge

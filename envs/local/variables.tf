@@ -23,6 +23,13 @@ variable "slugs" {
   default     = null
 }
 
+variable "held_file" {
+  description = "JSON file of services to hold at a recorded generation, as `iac deploy` writes it. Empty: none."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
 variable "network_name" {
   description = "Name of the Docker network to make."
   type        = string

@@ -52,16 +52,20 @@ resource "docker_image" "app" {
   keep_locally = var.keep_images
   triggers     = { inputs = each.value.image.input_hash }
 
-  build {
-    context    = each.value.image.context
-    dockerfile = each.value.image.dockerfile
-    label      = { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" }
+  # A service held or rolled back to an image that is there: without a build block the provider takes it as it is.
+  dynamic "build" {
+    for_each = try(each.value.image.built, false) ? [] : [each.value.image]
+    content {
+      context    = build.value.context
+      dockerfile = build.value.dockerfile
+      label      = { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" }
 
-    dynamic "secrets" {
-      for_each = local.build_secrets
-      content {
-        id  = secrets.key
-        src = secrets.value
+      dynamic "secrets" {
+        for_each = local.build_secrets
+        content {
+          id  = secrets.key
+          src = secrets.value
+        }
       }
     }
   }

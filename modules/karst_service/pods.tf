@@ -129,6 +129,9 @@ resource "docker_container" "pod" {
     create_before_destroy = true
     ignore_changes        = [name]
   }
+
+  # Of all services: a build that fails then fails before any pod has been touched.
+  depends_on = [docker_image.app]
 }
 
 # The runner as PID 1 and the repository's main() as its child. Never sees a mesh key.

@@ -14,6 +14,7 @@ data "external" "fetch" {
     slugs_file = var.slugs_file
     base_dir   = abspath(coalesce(var.base_dir, path.root))
     lock_file  = var.lock_file
+    held_file  = var.held_file
     stack      = var.stack
   }
 }

@@ -50,6 +50,14 @@ variable "lock_file" {
   nullable    = false
 }
 
+# A path and not the content, which is as large as the answers of fetch, detect and render together.
+variable "held_file" {
+  description = "JSON file of services to hold at a generation that was recorded, as `iac deploy` writes it (docs/deploys.md). Empty: none is held, and a service that cannot be fetched or rendered fails the plan."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
 ################################################################################
 # Mesh
 ################################################################################

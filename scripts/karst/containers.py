@@ -77,6 +77,17 @@ def members(connection: Any, stack: str, service: str | None = None) -> list[Mem
     return sorted(found, key=lambda member: (-member.created, member.name))
 
 
+def has_image(connection: Any, tag: str) -> bool:
+    """Whether the engine has this image."""
+    import docker.errors
+
+    try:
+        connection.api.inspect_image(tag)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
 def require(names: Sequence[str], known: Sequence[str], stack: str) -> None:
     """Raise UsageError for the first of ``names`` that is no service of the stack."""
     for name in names:

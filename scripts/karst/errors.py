@@ -28,6 +28,7 @@ class KarstError(Exception):
         hint: what to do about it, or "".
         code: a stable machine word (``unknown_key``, ``ref_not_found`` …).
         exit_code: the process's exit code when nobody catches it.
+        parts: of an error that stands for several services, the error of each.
     """
 
     exit_code: Exit = Exit.FAILED
@@ -44,6 +45,7 @@ class KarstError(Exception):
         self.message = message
         self.hint = hint
         self.code = code
+        self.parts: dict[str, KarstError] = {}
         if exit_code is not None:
             self.exit_code = exit_code
 

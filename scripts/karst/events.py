@@ -4,7 +4,8 @@ Every event has ``seq`` (from 1), ``ts`` (RFC 3339, UTC) and ``type``; the other
 
 =========== ==================================================================================================
 phase       ``phase`` (init, plan, apply, health, destroy …), ``state`` (start, done, failed), ``seconds`` when done
-service     ``service``, ``step`` (image, pod, app, sidecar, gate …), ``state`` (start, done, failed), ``action``
+service     ``service``, ``step`` (image, pod, app, sidecar, gate …), ``state`` (start, done, failed), ``action``;
+            with ``state`` held: ``revision``, ``generation``, ``reason``, ``hint``
 log         ``line``: a line of a program that the run started
 diagnostic  ``severity`` (error, warning), ``message``, ``hint``
 plan        ``services`` (name → action), ``changes`` (count)

@@ -11,9 +11,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from karst.errors import Exit, KarstError, UsageError
+from karst.files import write_atomic
+
+FAILURES = "KARST_FAILURES"
+"""Environment variable: the file in which a failing program tells, as JSON, which services failed and why."""
 
 Handler = Callable[[dict[str, str]], Mapping[str, str]]
 
@@ -53,6 +58,7 @@ def guarded(body: Callable[[], int]) -> int:
     try:
         return body()
     except KarstError as err:
+        _report(err)
         print(err, file=sys.stderr)
         return int(err.exit_code)
     except KeyboardInterrupt:
@@ -64,6 +70,13 @@ def guarded(body: Callable[[], int]) -> int:
             raise
         print(internal_error(err), file=sys.stderr)
         return int(Exit.FAILED)
+
+
+def _report(err: KarstError) -> None:
+    """Leave word of which services failed: `iac` holds them and plans again, and Terraform passes on text only."""
+    path = os.environ.get(FAILURES)
+    if path and err.parts:
+        write_atomic(Path(path), json.dumps({name: one.to_dict() for name, one in err.parts.items()}), mode=0o600)
 
 
 def internal_error(err: Exception) -> KarstError:

@@ -58,6 +58,21 @@ class Stack:
         return self.home / "karst.tfplan"
 
     @property
+    def held_file(self) -> Path:
+        """The services that the run holds at a recorded generation (see karst.generations)."""
+        return self.home / "held.json"
+
+    @property
+    def failures_file(self) -> Path:
+        """Where a helper script of this run leaves word of the services that failed."""
+        return self.home / "failures.json"
+
+    @property
+    def history_dir(self) -> Path:
+        """One file a service: every generation that was tried, oldest first."""
+        return self.home / "history"
+
+    @property
     def lock_path(self) -> Path:
         return self.home / "lock"
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from karst.errors import Exit, KarstError
 from karst.events import Events
+from karst.external import FAILURES
 from karst.files import write_atomic
 from karst.stack import Stack
 from karst.toolchain import record
@@ -41,6 +42,10 @@ class Outcome:
     interrupted: bool = False
     errors: list[str] = field(default_factory=list)
     unbuilt: list[str] = field(default_factory=list)  # services whose image could not be built
+    passed: list[str] = field(default_factory=list)  # services whose gate let them through
+    refused: list[str] = field(default_factory=list)  # services whose gate did not
+    untold: list[dict[str, str]] = field(default_factory=list)  # errors that a quiet command keeps for its caller
+    quiet: bool = False
 
     @property
     def ok(self) -> bool:
@@ -60,6 +65,7 @@ class Terraform:
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
+            FAILURES: str(stack.failures_file),
         }
 
     def init(self) -> None:
@@ -80,13 +86,16 @@ class Terraform:
             )
         write_atomic(marker, wanted)
 
-    def plan(self, *, destroy: bool = False) -> Outcome:
-        """Write the plan file from the stack's variables file; exit code 2 means that it has changes."""
+    def plan(self, *, destroy: bool = False, quiet: bool = False) -> Outcome:
+        """Write the plan file from the stack's variables file; exit code 2 means that it has changes.
+
+        ``quiet`` keeps errors in the outcome's ``untold`` instead of sending them: the caller may know a way round.
+        """
         arguments = ["-detailed-exitcode", f"-var-file={self.stack.variables_file}", f"-out={self.stack.plan_file}"]
         if destroy:
             # Without a refresh no external program runs, so that a broken repository cannot block a destroy.
             arguments += ["-destroy", "-refresh=false"]
-        outcome = self._run("plan", *arguments)
+        outcome = self._run("plan", *arguments, quiet=quiet)
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.stack.plan_file, 0o600)
         return outcome
@@ -123,8 +132,8 @@ class Terraform:
         newest = max(path.stat().st_mtime_ns for path in files)
         return f"{self._binary} {self.stack.state_file} {len(files)} {newest} {self._env.get('TF_CLI_CONFIG_FILE', '')}"
 
-    def _run(self, verb: str, *arguments: str) -> Outcome:
-        outcome = Outcome(exit_code=int(Exit.FAILED))
+    def _run(self, verb: str, *arguments: str, quiet: bool = False) -> Outcome:
+        outcome = Outcome(exit_code=int(Exit.FAILED), quiet=quiet)
         with _interrupts(outcome) as started:
             process = subprocess.Popen(
                 [*self._command(verb), "-json", *arguments],
@@ -159,6 +168,9 @@ class Terraform:
             found = _INSTANCE.search(hook.get("resource", {}).get("addr", ""))
             if found and found["name"] == "app" and found["type"] == "docker_image" and kind == "apply_errored":
                 outcome.unbuilt.append(found["key"])
+            if found and found["name"] == "gate" and hook.get("action") == "create":
+                verdicts = {"apply_complete": outcome.passed, "apply_errored": outcome.refused}
+                verdicts.get(kind, []).append(found["key"])
             if found and hook.get("action") != "read":
                 self.events.emit(
                     "service",
@@ -178,6 +190,9 @@ class Terraform:
             if any(told.startswith(text) for told in outcome.errors):  # one broken program stops many resources
                 return
             outcome.errors.append(f"{text}\n  hint: {hint}" if hint else text)
+            if outcome.quiet:
+                outcome.untold.append({"severity": severity, "message": text, "hint": hint})
+                return
         self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
 
 
@@ -240,7 +255,8 @@ def _last_error(text: str) -> str:
     return " ".join(lines[start : start + 4]).removeprefix("Error: ") or "no reason given"
 
 
-def variables_file(stack: Stack) -> Path:
+def variables_file(stack: Stack, held_file: Path | None = None) -> Path:
     """Write the variables that Terraform is given, readable by the owner alone, and return the path."""
-    write_atomic(stack.variables_file, json.dumps(stack.variables(), indent=2) + "\n", mode=0o600)
+    held = {"held_file": str(held_file)} if held_file else {}
+    write_atomic(stack.variables_file, json.dumps(stack.variables() | held, indent=2) + "\n", mode=0o600)
     return stack.variables_file

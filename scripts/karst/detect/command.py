@@ -34,6 +34,9 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     found: dict[str, Any] = {}
     failed: list[tuple[str, DetectError]] = []
     for name, service in sorted(services.items()):
+        if "pinned" in service:
+            found[name] = service["pinned"]["detection"]
+            continue
         try:
             found[name] = _cached(name, service, available)
         except DetectError as err:
@@ -46,9 +49,12 @@ def handle(query: dict[str, str]) -> dict[str, str]:
 def _together(failed: list[tuple[str, DetectError]]) -> KarstError:
     if len(failed) == 1:
         name, err = failed[0]
-        return KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code)
-    lines = [f"{name}: {err.message}" + (f" (hint: {err.hint})" if err.hint else "") for name, err in failed]
-    return KarstError("\n".join(lines), code=failed[0][1].code)
+        whole = KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code)
+    else:
+        lines = [f"{name}: {err.message}" + (f" (hint: {err.hint})" if err.hint else "") for name, err in failed]
+        whole = KarstError("\n".join(lines), code=failed[0][1].code)
+    whole.parts = dict(failed)
+    return whole
 
 
 def question(name: str, service: Mapping[str, Any], available: Sequence[str]) -> dict[str, Any]:

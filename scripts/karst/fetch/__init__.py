@@ -119,16 +119,18 @@ def fetch_all(
     *,
     update: Collection[str] = (),
     prune: bool = True,
+    held: Collection[str] = (),
 ) -> dict[str, Fetched]:
     """Fetch every service and keep the lock file; KarstError with one sentence for each that failed.
 
-    Services named in ``update`` are resolved anew. The lock file changes only when all of them were fetched; ``prune``
-    then removes the entries of services that are not in ``services``.
+    Services named in ``update`` are resolved anew, those in ``held`` are left out and keep their entries. The lock file
+    changes only when all others were fetched; ``prune`` then removes the entries of services not in ``services``.
     """
     from karst import lockfile
 
     entries = lockfile.read(lock_file) if lock_file else {}
-    results = fetch_each(services, base_dir, {n: e for n, e in entries.items() if n not in update})
+    wanted = [service for service in services if service.name not in held]
+    results = fetch_each(wanted, base_dir, {n: e for n, e in entries.items() if n not in update})
     failed = {name: result for name, result in results.items() if isinstance(result, KarstError)}
     if failed:
         raise together(failed, len(services))
@@ -139,7 +141,7 @@ def fetch_all(
             for name, one in fetched.items()
             if not one.service.parsed.is_local
         }
-        lockfile.save(lock_file, new, keep=set(new) if prune else None)
+        lockfile.save(lock_file, new, keep={*new, *held} if prune else None)
     return fetched
 
 
@@ -165,20 +167,25 @@ def together(failed: Mapping[str, KarstError], total: int) -> KarstError:
     """One error for several services: a sentence each, so that one run shows everything there is to mend."""
     if len(failed) == 1:
         ((name, err),) = failed.items()
-        return KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code, exit_code=err.exit_code)
+        whole = KarstError(f"{name}: {err.message}", hint=err.hint, code=err.code, exit_code=err.exit_code)
+        whole.parts = dict(failed)
+        return whole
     lines = [
         f"{name}: {err.message}" + (f" (hint: {err.hint})" if err.hint else "") for name, err in sorted(failed.items())
     ]
     usage = all(err.exit_code == Exit.USAGE for err in failed.values())
-    return KarstError(
+    whole = KarstError(
         f"{len(failed)} of {total} services could not be fetched\n  " + "\n  ".join(lines),
         code="fetch_failed",
         exit_code=Exit.USAGE if usage else Exit.FAILED,
     )
+    whole.parts = dict(failed)
+    return whole
 
 
 def handle(query: dict[str, str]) -> dict[str, str]:
-    """The ``external`` program: slugs and base_dir, or slugs_file; and lock_file → services (JSON by name)."""
+    """The ``external`` program: slugs and base_dir, or slugs_file; lock_file, held_file → services (JSON by name)."""
+    from karst import generations
     from karst.external import json_field
 
     base_dir = Path(query.get("base_dir") or ".").absolute()
@@ -188,8 +195,11 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     else:
         services = parse_list(json_field(query, "slugs"), base_dir, where="slugs")
     lock_file = query.get("lock_file", "")
-    fetched = fetch_all(services, base_dir, Path(lock_file).absolute() if lock_file else None)
-    return {"services": json.dumps({name: one.to_dict() for name, one in fetched.items()}, sort_keys=True)}
+    held = generations.read_held(Path(query["held_file"])) if query.get("held_file") else {}
+    fetched = fetch_all(services, base_dir, Path(lock_file).absolute() if lock_file else None, held=held)
+    answer = {name: one.to_dict() for name, one in fetched.items()}
+    answer |= {name: entry for name, entry in held.items() if entry is not None}
+    return {"services": json.dumps(answer, sort_keys=True)}
 
 
 @dataclass(frozen=True)

@@ -27,21 +27,27 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     stack = query.get("stack") or "karst"
     images = {key: query.get(f"{key}_image", "") for key in ("base", "runner", "builder")}
     results: dict[str, Any] = {}
-    failures: list[str] = []
+    failures: dict[str, KarstError] = {}
 
     def one(name: str) -> None:
         try:
-            results[name] = render_service(name, services[name], detections[name], stack, images)
+            pinned = services[name].get("pinned")
+            results[name] = (
+                pinned["image"] if pinned else render_service(name, services[name], detections[name], stack, images)
+            )
         except KarstError as err:
-            failures.append(f"{name}: {err}")
+            failures[name] = err
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             # A manifest of an unforeseen shape: tables where texts belong, versions that are none.
-            failures.append(f"{name}: its manifests cannot be understood ({type(err).__name__}: {err})")
+            what = f"its manifests cannot be understood ({type(err).__name__}: {err})"
+            failures[name] = KarstError(what, code="render_failed")
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(one, sorted(services)))
     if failures:
-        raise KarstError("\n".join(sorted(failures)), code="render_failed")
+        whole = KarstError("\n".join(f"{name}: {failures[name]}" for name in sorted(failures)), code="render_failed")
+        whole.parts = failures
+        raise whole
     return {"services": json.dumps({name: results[name] for name in sorted(results)}, sort_keys=True)}
 
 
