@@ -68,6 +68,7 @@ test: bootstrap ## unit and integration tests, under 90 s once the toolchain is 
 	@$(tool)/dev pytest -n 3 --dist loadgroup "$${TESTS:-tests}"
 
 test-slow: bootstrap ## the tests that `make test` leaves out for their time: changes under load, fuzzing, cancelled runs (minutes)
+	@$(tool)/tool --optional step step-ca
 	@$(tool)/dev pytest -m "slow and not real" "$${TESTS:-tests}"
 
 test-real: bootstrap ## deploy real published applications (many minutes)

@@ -27,6 +27,7 @@ from karst import files
 from karst.errors import KarstError, UsageError
 from karst.identity import authority as ca
 from karst.identity import inventory, served
+from karst.identity.issuers import FILES, chosen
 from karst.identity.issuers.files import FileIssuer
 from karst.identity.leaf import pem
 from karst.identity.names import Identity
@@ -75,6 +76,12 @@ class Rotation:
     def _begin(self, given: tuple[Path, Path] | None) -> None:
         with self.store.locked():
             inventory.identities(self.store)
+            if chosen() != FILES:
+                raise UsageError(
+                    f"the authority is {chosen()}, not a key in {self.store.root}",
+                    hint="change its root there; docs/identity.md has the steps on this side",
+                    code="other_issuer",
+                )
             old = self.store.issuer(make=False)
             if given:
                 certificates, key = read(given[0]), read(given[1])

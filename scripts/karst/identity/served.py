@@ -48,7 +48,8 @@ def running(stack: Stack) -> list[Member]:
     """The edge, and the namesake container of each pod whose sidecar runs; raises KarstError without Docker."""
     with containers.engine() as docker:
         members = containers.members(docker, stack.name)
-    alive = [member for member in members if member.state == "running"]
+    # A paused one goes on one day with what it has in memory; any other that is stopped will read the files anew.
+    alive = [member for member in members if member.state in ("running", "paused")]
     with_sidecar = {member.pod_id for member in alive if member.role == "sidecar"}
     return [m for m in alive if m.role == "edge" or (m.role == "pod" and m.id in with_sidecar)]
 

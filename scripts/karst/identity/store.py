@@ -16,11 +16,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
 from karst import files
 from karst.errors import KarstError
 from karst.identity import authority as ca
 from karst.identity import leaf as leaves
-from karst.identity.issuers import Issuer
+from karst.identity.issuers import STEP_CA, Issuer, chosen
 from karst.identity.issuers.files import FileIssuer
 from karst.identity.names import Identity
 from karst.identity.settings import LIFETIME
@@ -102,6 +104,8 @@ class Store:
     def issuer(self, *, make: bool = True) -> Issuer:
         """Who certifies now; ``make`` a development authority when there is none at all."""
         ca_pem, ca_key = self.root / "ca.pem", self.root / "ca.key"
+        if chosen() == STEP_CA:
+            return self._step_ca(ca_pem, make=make)
         if make and not ca_pem.exists() and not ca_key.exists():
             certificate, key = ca.make(self.now)
             self.put(ca_key, key, owner=self.people)
@@ -114,6 +118,14 @@ class Store:
                     code="ca_incomplete",
                 )
         return FileIssuer(ca.load(read(ca_pem), read(ca_key), ca_pem=ca_pem, ca_key=ca_key, now=self.now))
+
+    def _step_ca(self, ca_pem: Path, *, make: bool) -> Issuer:
+        from karst.identity.issuers.step_ca import StepCa
+
+        issuer = StepCa(x509.load_pem_x509_certificates(read(ca_pem)) if ca_pem.exists() else [])
+        if make:
+            self.put(ca_pem, issuer.bundle, owner=self.people)
+        return issuer
 
     def leaf(self, identity: Identity) -> leaves.Leaf | None:
         """What ``identity``'s sidecar is given now; None when that is nothing readable."""

@@ -7,10 +7,26 @@ When a leaf is due, where it is kept and who is told is the store's business, th
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import Protocol
 
+from karst.errors import UsageError, did_you_mean
 from karst.identity.leaf import Leaf
 from karst.identity.names import Identity
+
+FILES, STEP_CA = KINDS = ("files", "step-ca")
+
+
+def chosen() -> str:
+    """Which issuer KARST_ISSUER asks for; UsageError for one that there is not."""
+    wanted = os.environ.get("KARST_ISSUER") or FILES
+    if wanted not in KINDS:
+        raise UsageError(
+            f"KARST_ISSUER is `{wanted[:40]}`, and the issuers are {' and '.join(f'`{kind}`' for kind in KINDS)}",
+            hint=did_you_mean(wanted, KINDS) or "docs/identity.md says what each needs",
+            code="bad_issuer",
+        )
+    return wanted
 
 
 class Issuer(Protocol):
