@@ -137,14 +137,25 @@ def _service_line(event: Event) -> str | None:
     return f"   {name}: {event['step']} {did} ({event.get('seconds', 0):.0f} s)"
 
 
+_SIGNS = {"create": "+", "replace": "~", "update": "~", "destroy": "-", "none": "="}
+
+
 def _plan_lines(services: dict[str, dict[str, Any]]) -> list[str]:
+    """One line a service that changes, with why; then those that stay as they are."""
+    told = {name: entry for name, entry in services.items() if entry["action"] != "none" or entry["reasons"]}
+    width = max((len(name or _SHARED) for name in told), default=0)
     lines = []
-    for name, entry in services.items():
-        if entry["action"] == "none":
-            continue
-        steps = ", ".join(f"{step} {action}" for step, action in entry["steps"].items())
-        lines.append(f"   {entry['action']:8} {name or '(shared)'}: {steps}")
-    untouched = [name for name, entry in services.items() if name and entry["action"] == "none"]
+    for name, entry in told.items():
+        action = "untouched" if entry["action"] == "none" else entry["action"]
+        why = "; ".join(reason["text"] for reason in entry["reasons"])
+        why = why or ", ".join(f"{step} {done}" for step, done in entry["steps"].items())
+        lines.append(f"   {_SIGNS[entry['action']]} {name or _SHARED:{width}}  {action:9}  {why}")
+    untouched = [name for name in services if name and name not in told]
+    if not told:
+        return ["   nothing to change"]
     if untouched:
-        lines.append(f"   untouched: {', '.join(untouched)}")
-    return lines or ["   nothing to change"]
+        lines.append(f"   = untouched: {', '.join(untouched)}")
+    return lines
+
+
+_SHARED = "(shared)"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admin.cli import output, records
+from admin.cli import output, records, sweeping
 from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
 from karst import containers, discovery, kept_logs, manifest, plans, preflight
@@ -84,9 +84,10 @@ class Run:
 
     def plan_and_apply(self) -> int:
         plan = self.plan()
-        if all(entry["action"] == "none" for entry in plans.summarize(plan).values()):
+        if not plans.changes(plan):
             self._drop_plan()
             self.record.applied(plan, Outcome(0))
+            sweeping.after_apply(self.stack, self.events)
             self._probe()
             return self._verdict()
         return self._apply(plan)
@@ -142,7 +143,8 @@ class Run:
 
     def destroy(self, *, keep_images: bool) -> int:
         if not self.stack.state_file.exists():
-            self.events.emit("log", line=f"stack `{self.stack.name}` is not deployed")
+            with self._phase("leftovers"):
+                sweeping.without_state(self.stack, self.events, images=not keep_images)
             return int(Exit.OK)
         variables_file(self.stack)
         with self._phase("init"):
@@ -157,11 +159,12 @@ class Run:
         discovery.remove(self.stack)
         self.record.removed()
         with self._phase("leftovers"):
-            _remove_leftovers(self.stack.name, images=not keep_images)
+            sweeping.by_label(self.stack, images=not keep_images)
             shutil.rmtree(self.stack.log_dir, ignore_errors=True)
         return int(Exit.OK)
 
     def _apply(self, plan: dict[str, Any]) -> int:
+        sweeping.before_apply(self.stack, self.events)
         with self._phase("apply"):
             self._keep_logs(plan)
             outcome = self.terraform.apply()
@@ -174,6 +177,8 @@ class Run:
             # No pod has been touched: all of them wait for all of the images.
             return self.plan_and_apply()
         self.record.applied(plan, outcome)
+        if outcome.ok:
+            sweeping.after_apply(self.stack, self.events)
         self._probe(patience=10 if outcome.ok else 0)
         if not outcome.ok:
             gates = [text for text in outcome.errors if "is not healthy" in text]
@@ -304,20 +309,6 @@ def _run(
 
 def _outcome(code: int) -> str:
     return {0: "ok", 3: "busy", 5: "unhealthy", 6: "unknown", 130: "interrupted"}.get(code, "failed")
-
-
-def _remove_leftovers(stack: str, *, images: bool) -> None:
-    """Remove what carries the stack's label and is in no state: an interrupted apply can leave a container behind."""
-    import docker.errors
-
-    with containers.engine() as connection:
-        for member in containers.members(connection, stack):
-            with contextlib.suppress(docker.errors.APIError):
-                connection.api.remove_container(member.id, force=True, v=True)
-        for image in connection.api.images(filters={"label": [f"{containers.STACK}={stack}"]}) if images else ():
-            for tag in image.get("RepoTags") or [image["Id"]]:
-                with contextlib.suppress(docker.errors.APIError):
-                    connection.api.remove_image(tag)
 
 
 def _told(error: KarstError) -> KarstError:

@@ -1,5 +1,5 @@
 output "services" {
-  description = "Per service: revision, image tag, entry point, identity, address on the network, the labels its containers carry, and what the source lacks of the repository."
+  description = "Per service: revision, image tag, entry point, identity, address on the network, the labels its containers carry, what the source lacks of the repository, and what the generation is made of (hashes and settings, no values of `env` or secrets)."
   value = {
     for name, service in local.services : name => {
       revision   = service.revision
@@ -15,6 +15,7 @@ output "services" {
       generation = local.generations[name]
       labels     = local.labels[name]
       missing    = service.missing
+      made_of    = local.made_of[name]
     }
   }
 }

@@ -62,6 +62,24 @@ locals {
     ])), 0, 12)
   }
 
+  # Part by part what a generation is made of, as text, for the reasons that `iac plan` gives. Never a value of `env`.
+  made_of = {
+    for name, service in local.services : name => merge(try(service.image.made_of, {}), {
+      port     = service.port == null ? "" : tostring(service.port)
+      health   = service.health == null ? "" : service.health
+      allow    = service.allow == null ? "every service" : join(", ", service.allow)
+      expose   = tostring(service.expose)
+      memory   = service.memory == null ? "" : service.memory
+      cpus     = service.cpus == null ? "" : tostring(service.cpus)
+      otel     = tostring(service.otel)
+      sidecar  = local.infra_images.sidecar
+      envoy    = substr(sha256(local.envoy_configs[name]), 0, 12)
+      secrets  = service.identity.app_secrets_digest
+      identity = service.identity.fingerprint
+      owner    = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+    })
+  }
+
   # `512m`, `2g` …, as fetch has checked it, in the MiB that the provider takes.
   memory_mib = {
     for name, service in local.services : name => service.memory == null ? null : ceil(

@@ -28,6 +28,7 @@ class Member:
         created: seconds since the epoch.
         pod_id: id of the container whose network namespace it is in; its own id for a pod.
         allow: who may call the service: names, ``edge`` for the front door, ``*`` for every service.
+        networks: ids of the networks it is on itself.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Member:
     created: int
     pod_id: str
     allow: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def client(timeout: int = 30) -> Any:
@@ -113,6 +115,13 @@ def _member(row: dict[str, Any]) -> Member:
         created=int(row.get("Created", 0)),
         pod_id=mode.removeprefix("container:") if mode.startswith("container:") else row["Id"],
         allow=tuple(filter(None, labels.get(ALLOW, "*").split(","))),
+        networks=tuple(
+            sorted(
+                one["NetworkID"]
+                for one in ((row.get("NetworkSettings") or {}).get("Networks") or {}).values()
+                if one.get("NetworkID")
+            )
+        ),
     )
 
 

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
+from karst.plan_reasons import reasons, shared
 from karst.terraform import _INSTANCE, step
 
 
 def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Per service: ``action`` (create, replace, update, destroy, none) and ``steps`` (step → action) that are not none.
+    """Per service: ``action`` (create, replace, update, destroy, none), ``steps`` (step → action), ``reasons``.
 
-    The network, the edge and the shared images are under the name "" (no service's own).
+    Steps that are not touched are left out. The network, the edge and the shared images are under the name "" (no
+    service's own). docs/plans.md has the reasons.
     """
     services: dict[str, dict[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {}
     for change in plan.get("resource_changes", []):
         found = _INSTANCE.search(change.get("address", ""))
         # What an earlier deploy left to be removed (deposed objects) is no change of the service.
         if not found or change.get("mode") != "managed" or change.get("deposed"):
             continue
-        shared = found["name"] in ("infra", "edge", "mesh")
-        entry = services.setdefault("" if shared else found["key"] or "", {"action": "none", "steps": {}})
+        of_all = found["name"] in ("infra", "edge", "mesh")
+        name = "" if of_all else found["key"] or ""
+        entry = services.setdefault(name, {"action": "none", "steps": {}, "reasons": []})
         done = action(change.get("change", {}).get("actions", []))
         if done != "none":
-            entry["steps"][step(found["type"], found["name"], found["key"])] = done
-    for entry in services.values():
+            word = step(found["type"], found["name"], found["key"])
+            entry["steps"][word] = done
+            reason = change.get("action_reason", "")
+            changed.setdefault(name, {})[word] = {**change["change"], "reason": reason}
+    before, after = _outputs(plan)
+    for name, entry in services.items():
         entry["action"] = _overall(entry["steps"])
+        steps = changed.get(name, {})
+        entry["reasons"] = reasons(before.get(name), after.get(name), steps) if name else shared(steps)
     return dict(sorted(services.items()))
+
+
+def _outputs(plan: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The output `services` before and after."""
+    change = plan.get("output_changes", {}).get("services", {})
+    return (change.get("before") or {}), (change.get("after") or {})
+
+
+def changes(plan: dict[str, Any]) -> bool:
+    """Whether applying the plan does anything, be it to remove what an earlier deploy left or to record an output."""
+    resources = [c for c in plan.get("resource_changes", []) if c.get("mode") == "managed"]
+    found = [c.get("change", {}) for c in resources] + list(plan.get("output_changes", {}).values())
+    return any(action(change.get("actions", [])) != "none" for change in found)
 
 
 def lacking(plan: dict[str, Any]) -> list[str]:

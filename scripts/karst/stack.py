@@ -87,6 +87,11 @@ class Stack:
         return self.home / "logs"
 
     @property
+    def unfinished_file(self) -> Path:
+        """There from the start of an apply until one succeeds; it says when the first that did not began."""
+        return self.home / "unfinished"
+
+    @property
     def edge(self) -> tuple[str, int]:
         return ("127.0.0.1", self.ports["edge"])
 

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,13 @@ class Terraform:
 
     def apply(self) -> Outcome:
         """Apply exactly the saved plan."""
-        return self._run("apply", str(self.stack.plan_file))
+        unfinished = self.stack.unfinished_file
+        if not unfinished.exists():  # else an earlier one was killed, too, and what it left still counts
+            write_atomic(unfinished, str(time.time()))
+        outcome = self._run("apply", str(self.stack.plan_file))
+        if outcome.ok:
+            unfinished.unlink(missing_ok=True)
+        return outcome
 
     def _command(self, verb: str) -> list[str]:
         return [self._binary, f"-chdir={self.stack.root_module}", verb]

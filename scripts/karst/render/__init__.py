@@ -70,6 +70,7 @@ def render_service(
     if known is not None:
         return known
     from karst.render.context import ensure
+    from karst.render.ingredients import ingredients
     from karst.render.inputs import build, read
 
     inputs = read(name, service, detection, stack, chosen)
@@ -82,6 +83,7 @@ def render_service(
         "tag": f"{stack}/{name}:{input_hash[:12]}",
         "argv": list(inputs.argv),
         "notes": list(plan.notes) if plan else [],
+        "made_of": ingredients(inputs, plan),
     }
     write_atomic(remembered, json.dumps(result, sort_keys=True))
     return result

@@ -88,10 +88,10 @@ def build(inputs: Inputs) -> tuple[str, str, Plan | None]:
     which its content was first built here.
     """
     plan = _chosen(inputs) if inputs.launch != BINARY else None
-    text = _rendered(inputs, plan, NO_REVISION)
+    text = rendered(inputs, plan, NO_REVISION)
     generated = canonical([plan.files, plan.manifests, plan.skeleton] if plan else [])
     input_hash = digest(FORMAT, inputs.tree, text, generated, inputs.images["base"], inputs.cache_tag)
-    return input_hash, _rendered(inputs, plan and _told(plan, inputs.revision), inputs.revision), plan
+    return input_hash, rendered(inputs, plan and _told(plan, inputs.revision), inputs.revision), plan
 
 
 def _chosen(inputs: Inputs) -> Plan:
@@ -115,7 +115,8 @@ def _told(plan: Plan, revision: str) -> Plan:
     return replace(plan, version=plan.version.replace(old, new), env=env)
 
 
-def _rendered(inputs: Inputs, plan: Plan | None, revision: str) -> str:
+def rendered(inputs: Inputs, plan: Plan | None, revision: str) -> str:
+    """The Dockerfile's text, with ``revision`` in its labels."""
     image = dockerfile.Image(
         builder_image=inputs.images["builder"],
         runner_image=inputs.images["runner"],

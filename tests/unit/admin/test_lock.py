@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -146,5 +145,11 @@ def test_only_providers_of_the_killed_terraforms_group_are_ended(stack: Stack, t
 
 def test_a_stranger_in_the_group_survives(stack: Stack) -> None:
     """The number may be another process's by now."""
-    stack.terraform_pid_file.write_text(str(os.getpgrp()))
-    assert end_orphans(stack) == 0
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        stack.terraform_pid_file.write_text(str(stranger.pid))
+        assert end_orphans(stack) == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
