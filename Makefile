@@ -3,16 +3,18 @@
 #   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
+#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them)
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
 # recipes read it from the environment, where no shell looks inside it either.
 override SLUGS := $(value SLUGS)
 override STACK := $(value STACK)
 override TESTS := $(value TESTS)
-export SLUGS STACK TESTS
+override PART := $(value PART)
+export SLUGS STACK TESTS PART
 
 # A variable that nobody reads is a typing error, and make would expand it for the recipes' environment.
-known := SLUGS STACK TESTS
+known := SLUGS STACK TESTS PART
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(known) MAKE% -%,$(given))
 $(if $(unknown),$(error unknown variable $(firstword $(unknown)): this Makefile takes $(known)))
@@ -26,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real corpus lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real corpus chaos lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -77,6 +79,10 @@ test-real: bootstrap ## deploy real published applications (many minutes)
 
 corpus: ## score the detection against what readers say of real repositories (tests/corpus)
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus
+
+chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md (half an hour)
+	@$(tool)/tool --optional docker-compose
+	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
 
 lint: ## every linter over everything
 	@$(tool)/terraform

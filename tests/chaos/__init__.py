@@ -1,0 +1,1 @@
+"""What callers notice of every change, of kills and of overload: `python -m tests.chaos`."""

@@ -1,0 +1,152 @@
+"""docs/reliability.md's tables, from the results that were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import results
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+NONE = "Not measured yet: `make chaos` does it.\n"
+
+
+def write() -> None:
+    """Put a table for each part between its markers."""
+    text = DOCS.read_text()
+    for part, tables in TABLES.items():
+        begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        kept = results.load(part)
+        body = f"{_origin(kept)}\n\n{tables(kept['results'])}" if kept else NONE
+        text = f"{head}{begin}\n\n{body}\n{end}{tail}"
+    DOCS.write_text(text)
+
+
+def _origin(kept: dict[str, Any]) -> str:
+    return f"Measured on {kept['measured']}: {kept['machine']}."
+
+
+def table(titles: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def share(result: dict[str, Any], group: str, *, path: str = "") -> str:
+    """`failed / sent` of a group."""
+    found = result["groups"].get(f"{path or result['path']}|{group}")
+    return f"{found['failed']:,} / {found['sent']:,}" if found else "–"
+
+
+def changes(found: list[dict[str, Any]]) -> str:
+    """Deploys and rotations: what failed on which path, and how long the change took."""
+    rows = []
+    for one in found:
+        groups = {name: group for name, group in one["groups"].items() if name.endswith(("HTTP", "gRPC"))}
+        rows.append(
+            [
+                one["name"],
+                one["path"],
+                *(share(one, group) for group in ("HTTP", "gRPC", "long")),
+                " / ".join(f"{group['p99_ms']:,.0f}" for group in groups.values()),
+                f"{one['seconds']:.0f}",
+            ]
+        )
+    titles = ["change", "load from", "HTTP failed / sent", "gRPC failed / sent", "long requests and streams"]
+    text = table([*titles, "p99 ms, HTTP / gRPC", "change took s"], rows)
+    cut = [
+        [lane.split("|")[0], lane.split("|")[2], f"{took / 1000:.0f}"]
+        for one in found
+        for lane, _, _, took, _ in one["failures"]
+        if "|beyond|" in lane
+    ]
+    if cut:
+        text += "\nStreams of 60 s that began before the good deploy, and so took longer than the limit:\n\n"
+        text += table(["load from", "stream", "cut after s"], cut)
+    return text
+
+
+def peers(found: list[dict[str, Any]]) -> str:
+    """The same load during the peers' deploys."""
+    rows = [
+        [
+            one["name"],
+            one["path"],
+            *(share(one, group) for group in ("HTTP", "gRPC", "long")),
+            " / ".join(f"{one['groups'][one['path'] + '|' + group]['down_seconds']:g}" for group in ("HTTP", "gRPC")),
+            "yes" if down_at_end(one) else "no",
+        ]
+        for one in found
+    ]
+    titles = ["deploy", "load from", "HTTP failed / sent", "gRPC failed / sent", "long requests and streams"]
+    return table([*titles, "seconds down, HTTP / gRPC", "down at the end"], rows)
+
+
+def down_at_end(one: dict[str, Any]) -> bool:
+    """Whether the last version that answered stopped doing so before the last second of the load."""
+    end = one["phases"][-1][0]
+    seen = [last for group in one["groups"].values() for _, last, _ in group["versions"].values()]
+    return max(seen, default=0.0) < end
+
+
+def kills(found: list[dict[str, Any]]) -> str:
+    """What each kill cost."""
+    rows = []
+    for one in found:
+        said = one["change"]
+        cells = [share(one, "HTTP", path=path) + ", " + share(one, "gRPC", path=path) for path in ("caller", "edge")]
+        after = "–" if said.get("serving_after") is None else f"{said['serving_after']:g}"
+        empty = {0: "empty", 2: "not empty"}.get(one["pending"], "failed")
+        rows.append([one["name"], *(cell.replace("–, –", "–") for cell in cells), after, said.get("help", ""), empty])
+    titles = ["what", "caller: HTTP, gRPC failed / sent", "edge: HTTP, gRPC failed / sent"]
+    return table([*titles, "SERVING again after s", "help", "plan after the next deploy"], rows)
+
+
+def soak(found: list[dict[str, Any]]) -> str:
+    """Ramp, soak and overload."""
+    by_name = {one["name"]: one for one in found}
+    text = ""
+    if "ramp" in by_name:
+        steps = by_name["ramp"]["steps"]
+        text += table(
+            ["requests a second", "p50 ms", "p99 ms", "failed"],
+            [[f"{s['rate']:,}", f"{s['p50_ms']:g}", f"{s['p99_ms']:,.0f}", f"{s['failed']:,}"] for s in steps],
+        )
+    if "soak" in by_name:
+        one = by_name["soak"]
+        sent = sum(group["sent"] for group in one["groups"].values())
+        failed = sum(group["failed"] for group in one["groups"].values())
+        counts = f"{failed:,} of {sent:,} failed"
+        text += f"\n**{one['seconds'] / 60:.0f} minutes at {one['rate']:,} requests a second: {counts}**, "
+        text += f"{crashed(one)}. Memory of the processes:\n\n"
+        rows = [
+            [name, f"{held['settled_mib']:.1f}", f"{held['end_mib']:.1f}", f"{held['mib_an_hour']:+.1f}"]
+            for name, held in sorted(one["memory"].items())
+            if not name.endswith(" pod")
+        ]
+        text += table(["container", "MiB after 2 minutes", "MiB at the end", "slope, MiB an hour"], rows)
+    if "overload" in by_name:
+        one = by_name["overload"]
+        took, counts = one["failed_ms"], f"{one['failed']:,} of {one['sent']:,} failed"
+        text += f"\n**A minute of {one['rate']:,} requests a second: {counts}**; "
+        if took:
+            text += f"half of the failures within {took['p50']:,.0f} ms, 99 % within {took['p99']:,.0f} ms; "
+        text += f"{crashed(one)}; the last failed request {one['recovered_after']:g} s after it was over.\n\n"
+        text += table(["error", "times"], [[error, f"{count:,}"] for error, count in one["errors"].items()])
+    return text
+
+
+def crashed(one: dict[str, Any]) -> str:
+    return "a container started again" if one["crashed"] else "no container started again"
+
+
+TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "deploys": changes,
+    "rotations": changes,
+    "peers": peers,
+    "kills": kills,
+    "soak": soak,
+}

@@ -1,0 +1,63 @@
+"""What was measured, kept as JSON beside the programs that measured it, with the machine it was measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "results"
+KEPT_FAILURES = 200  # of one scenario; counts and errors are complete
+
+
+def save(part: str, found: list[dict[str, Any]]) -> None:
+    """Keep the results of ``part``; those of the same scenario on the same path are replaced."""
+    FOLDER.mkdir(exist_ok=True)
+    for result in found:
+        if "failures" in result:
+            result["failures"] = result["failures"][:KEPT_FAILURES]
+    again = {(result["name"], result["path"]) for result in found}
+    kept = [one for one in (load(part) or {"results": []})["results"] if (one["name"], one["path"]) not in again]
+    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(), "results": kept + found}
+    (FOLDER / f"{part}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def load(part: str) -> dict[str, Any] | None:
+    """What was kept of ``part``; None if nothing was."""
+    path = FOLDER / f"{part}.json"
+    content: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return content
+
+
+def machine() -> str:
+    """The machine and what runs on it, in one line."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in _read("/proc/cpuinfo").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    docker = _ask("docker", "version", "--format", "{{.Server.Version}}")
+    terraform = json.loads(_ask("terraform", "version", "-json") or "{}").get("terraform_version", "?")
+    kernel = platform.release().partition("-")[0]
+    return (
+        f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {kernel}, Docker {docker or '?'}, Terraform {terraform}"
+    )
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,61 @@
+"""Identities replaced under load: every leaf, and the authority in its three steps."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.scenario import watch
+from tests.chaos.stage import Stage
+from tests.chaos.traffic import Traffic, senders
+
+
+def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+    """Rotations whose name has ``only`` in it, on each of ``paths``, on one stack; no container may start again."""
+    results: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
+        stage = Stage(Path(folder) / "stack")
+        try:
+            stage.deploy()
+            for path in paths:
+                results += [scenario(stage, path) for name, scenario in SCENARIOS.items() if only in name]
+        finally:
+            stage.close()
+    return results
+
+
+def started(stage: Stage) -> dict[str, str]:
+    return {row["Id"]: row["State"]["StartedAt"] for row in stage.kit.containers()}
+
+
+def leaves(stage: Stage, path: str) -> dict[str, Any]:
+    """`iac certs rotate`, three times."""
+    since = started(stage)
+
+    def change(_: Traffic) -> dict[str, Any]:
+        for _ in range(3):
+            stage.kit.iac("certs", "rotate", "--yes")
+            time.sleep(2)
+        return {}
+
+    result = watch("three rotations of all leaves", path, senders(stage, path), change)
+    result["restarted"] = started(stage) != since
+    return result
+
+
+def authority(stage: Stage, path: str) -> dict[str, Any]:
+    """`iac certs rotate --ca`."""
+    since = started(stage)
+
+    def change(_: Traffic) -> dict[str, Any]:
+        stage.kit.iac("certs", "rotate", "--ca", "--yes")
+        return {}
+
+    result = watch("rotation of the CA", path, senders(stage, path), change)
+    result["restarted"] = started(stage) != since
+    return result
+
+
+SCENARIOS = {"rotation of all leaves": leaves, "rotation of the CA": authority}
