@@ -31,6 +31,7 @@ locals {
         http_proxy               = "http://127.0.0.1:15001"
         NO_PROXY                 = "localhost,127.0.0.1,::1"
         no_proxy                 = "localhost,127.0.0.1,::1"
+        grpc_proxy               = "" # else gRPC would ask 15001 for a tunnel to wherever it goes
         OTEL_SERVICE_NAME        = name
         OTEL_RESOURCE_ATTRIBUTES = "service.version=${service.revision},karst.stack=${var.stack}"
         KARST_OTEL               = service.otel ? "on" : "off"

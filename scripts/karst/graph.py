@@ -52,8 +52,9 @@ def draw(
     now: Mapping[str, Sample | None],
 ) -> dict[str, Any]:
     """The graph of two looks at the sidecars (``before`` may be empty: then there are no rates)."""
-    did = _traffic(now)
-    earlier = _traffic(before)
+    seen, earlier = _seen(now), _seen(before)
+    # The caller's own count is preferred: only it knows of calls that never arrived.
+    did = {(caller, name): side for side in ("served", "called") for kind, caller, name in seen if kind == side}
     may = {
         (caller, name): why
         for name, callers in rules.items()
@@ -65,7 +66,7 @@ def draw(
             kinds.setdefault(name, EDGE if name == EDGE else "tool" if name.startswith("ops/") else "unknown")
     nodes = [{"id": name, "kind": kind, "allow": list(rules.get(name, []))} for name, kind in sorted(kinds.items())]
     edges = [
-        _edge(pair, may.get(pair, ""), did.get(pair), earlier.get(pair), before)
+        _edge(pair, may.get(pair, ""), (did.get(pair, ""), *pair), seen, earlier, before)
         for pair in sorted(may.keys() | did.keys())
     ]
     return {"nodes": nodes, "edges": edges}
@@ -82,19 +83,20 @@ def _callers(name: str, callers: Sequence[str], services: Sequence[str]) -> dict
     return may
 
 
-_Seen = dict[tuple[str, str], tuple[Traffic, float]]
+# (`served` or `called`, caller, called) → its traffic, and when that was looked at
+_Key = tuple[str, str, str]
+_Seen = dict[_Key, tuple[Traffic, float]]
 
 
-def _traffic(samples: Mapping[str, Sample | None]) -> _Seen:
-    """Pair → traffic. The caller's own count is preferred: only it knows of calls that never arrived."""
+def _seen(samples: Mapping[str, Sample | None]) -> _Seen:
     seen: _Seen = {}
     for name, sample in samples.items():
         for uri, traffic in (sample.served if sample else {}).items():
-            if caller := _caller(uri):
-                seen[caller, name] = (traffic, sample.at if sample else 0)
-    for name, sample in samples.items():
+            if sample and (caller := _caller(uri)):
+                seen["served", caller, name] = (traffic, sample.at)
         for to, traffic in (sample.called if sample else {}).items():
-            seen[name, to] = (traffic, sample.at if sample else 0)
+            if sample:
+                seen["called", name, to] = (traffic, sample.at)
     return seen
 
 
@@ -108,19 +110,14 @@ def _caller(uri: str) -> str:
 
 
 def _edge(
-    pair: tuple[str, str],
-    why: str,
-    now: tuple[Traffic, float] | None,
-    before: tuple[Traffic, float] | None,
-    earlier: Mapping[str, Sample | None],
+    pair: tuple[str, str], why: str, key: _Key, now: _Seen, before: _Seen, looks: Mapping[str, Sample | None]
 ) -> dict[str, Any]:
     caller, name = pair
-    traffic, at = now or (Traffic(), 0.0)
-    # A pair that was not there at the first look began at 0, if there was a look at all.
-    first, since = before or (Traffic(), 0.0)
-    looked = [sample.at for sample in (earlier.get(caller), earlier.get(name)) if sample]
-    since = since or (looked[0] if looked else 0.0)
-    known = bool(looked) and now is not None and traffic.requests >= first.requests
+    traffic, at = now.get(key, (Traffic(), 0.0))
+    # Counted by whom, and was that one looked at before? A pair that was not there then began at 0.
+    look = looks.get(name if key[0] == "served" else caller)
+    first, since = before.get(key, (Traffic(), look.at if look else 0.0))
+    known = look is not None and key in now and traffic.requests >= first.requests
     figures = stats.flow(traffic, traffic - first if known else None, at - since)
     return {"from": caller, "to": name, "may": bool(why), "why": why, "did": traffic.requests > 0, **figures}
 

@@ -51,6 +51,15 @@ def test_trace_context_passes_through_unchanged(mesh: Mesh) -> None:
     assert {name: said["headers"][name] for name in trace} == trace
 
 
+def test_what_is_not_of_the_mesh_goes_out_as_if_there_were_no_proxy(mesh: Mesh) -> None:
+    """HTTP_PROXY makes clients send any plain HTTP to the sidecar. The app itself stands for a server elsewhere."""
+    answer = mesh.call("web", "http://127.0.0.1:8000/x?y", method="POST", body="hello")
+    said = json.loads(answer["body"])
+    assert (said["me"], said["path"], said["body"]) == ("web", "/x?y", "hello")
+    assert said["headers"]["host"] == "127.0.0.1:8000"
+    assert not [name for name in said["headers"] if name.startswith(("x-karst", "x-forwarded", "x-envoy"))], said
+
+
 def test_a_websocket_goes_through(mesh: Mesh) -> None:
     """HTTP/1.1 at both ends, a stream of HTTP/2 in between."""
     upgrade = "GET /ws HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
