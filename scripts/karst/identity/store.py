@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Store:
     def issuer(self, *, make: bool = True) -> Issuer:
         """Who certifies now; ``make`` a development authority when there is none at all."""
         ca_pem, ca_key = self.root / "ca.pem", self.root / "ca.key"
-        if chosen() == STEP_CA:
+        # Until everybody trusts the CA that is to come, the one in the folder issues (ca_rotation.py).
+        if chosen() == STEP_CA and pending(self.root) != "trust":
             return self._step_ca(ca_pem, make=make)
         if make and not ca_pem.exists() and not ca_key.exists():
             certificate, key = ca.make(self.now)
@@ -114,7 +116,7 @@ class Store:
             if not path.exists():
                 raise KarstError(
                     f"{path} is missing, and {other.name} beside it is not",
-                    hint="put it back, or remove both to get a new development CA",
+                    hint="put it back, or remove both to get a new development CA; with a step-ca, set KARST_ISSUER",
                     code="ca_incomplete",
                 )
         return FileIssuer(ca.load(read(ca_pem), read(ca_key), ca_pem=ca_pem, ca_key=ca_key, now=self.now))
@@ -171,6 +173,14 @@ class Store:
         except PermissionError as err:
             raise _unreadable(path) from err
         files.write_atomic(path, data, mode=mode, owner=owner if os.geteuid() == 0 else None)
+
+
+def pending(root: Path) -> str:
+    """The step at which a change of the authority in this folder stands, or ""."""
+    try:
+        return str(json.loads((root / "rotation" / "state.json").read_bytes())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def read(path: Path) -> bytes:

@@ -13,9 +13,11 @@ import pytest
 from cryptography import x509
 
 from karst.errors import KarstError, UsageError
-from karst.identity import handle, renew
+from karst.identity import ca_rotation, handle, renew, served
 from karst.identity.issuers.step_ca_api import Api, key_of, token
+from karst.identity.settings import lifetime
 from karst.identity.store import Store
+from karst.stack import resolve
 from tests.support import certificates as forge
 from tests.support.step_ca import PASSWORD, StepCaServer, step_ca
 
@@ -252,3 +254,46 @@ def test_no_password_key_or_token_is_in_what_terraform_keeps(real: StepCaServer,
     assert PASSWORD not in done.stdout + done.stderr
     assert "PRIVATE KEY" not in done.stdout + done.stderr
     assert "eyJ" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_from_a_key_in_the_folder_to_the_ca_in_three_steps_each_of_which_may_be_the_last_before_a_kill(
+    real: StepCaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the others do not trust the CA yet, the old key goes on issuing, in deploys too."""
+    monkeypatch.setattr(served, "running", lambda stack: [])
+    monkeypatch.setattr(served, "others", lambda stack: [])
+    with monkeypatch.context() as patch:
+        patch.setenv("KARST_ISSUER", "files")
+        issue(tmp_path)
+    [old], [root] = (x509.load_pem_x509_certificates(path.read_bytes()) for path in (tmp_path / "ca.pem", real.root))
+    stack = resolve(name="team-a", secrets_dir=str(tmp_path))
+    states = []
+
+    def rotation() -> ca_rotation.Rotation:
+        return ca_rotation.Rotation(stack, Store(tmp_path, lifetime=lifetime()), say=lambda line: None, timeout=1)
+
+    def stop(*_: object, **__: object) -> None:
+        issue(tmp_path)  # a deploy comes in between
+        states.append((chain(tmp_path)[0].issuer == old.subject, x509.load_pem_x509_certificates(bundle.read_bytes())))
+        raise KarstError("stopped here")
+
+    bundle = tmp_path / "mesh" / "web" / "ca.pem"
+    for following in ("issue", "drop", "clean"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ca_rotation, "await_in_step", stop)
+            with pytest.raises(KarstError, match="stopped here"):
+                rotation().run()
+        (tmp_path / "rotation" / "state.json").write_text(json.dumps({"step": following}))
+    with monkeypatch.context() as patch:
+        patch.setenv("KARST_ISSUER", "files")
+        (tmp_path / "rotation" / "state.json").write_text(json.dumps({"step": "drop"}))
+        with pytest.raises(UsageError, match="needs KARST_ISSUER to be `step-ca`"):
+            rotation().run()
+    rotation().run()
+    assert states == [(True, [root, old]), (False, [old, root]), (False, [root])]
+    assert x509.load_pem_x509_certificates((tmp_path / "ca.pem").read_bytes()) == [root]
+    assert not (tmp_path / "ca.key").exists()
+    assert not (tmp_path / "rotation").exists()
+    with pytest.raises(UsageError, match="the authority is step-ca"):
+        rotation().run()

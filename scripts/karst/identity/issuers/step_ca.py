@@ -62,8 +62,9 @@ class StepCa:
 
     @functools.cached_property
     def bundle(self) -> bytes:
-        """The roots first, then whoever was trusted before: who is to be trusted no more is taken out of `ca.pem`."""
-        return pem(*dict.fromkeys([*self.roots, *self._trusted]))
+        """What is trusted already, and the roots: who is to be trusted no more is taken out of `ca.pem`."""
+        missing = [one for one in self.roots if one not in self._trusted]
+        return pem(*missing, *self._trusted)
 
     @property
     def fingerprint(self) -> str:
