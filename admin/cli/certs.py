@@ -125,10 +125,11 @@ def renew(ctx: click.Context, as_json: bool, secrets_dir: str | None) -> int:
 
 def show(stack: Stack, *, as_json: bool, check: bool) -> int:
     """Print the list; the exit code is 5 only with ``check``."""
-    from karst.identity import ca_rotation, inventory, served
+    from karst.identity import inventory, served
+    from karst.identity.store import pending
 
     store = store_of(stack)
-    step = ca_rotation.pending(store.root)
+    step = pending(store.root)
     known = inventory.identities(store)
     try:
         seen = served.ask(stack, served.running(stack), known)

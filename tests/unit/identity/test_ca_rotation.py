@@ -13,8 +13,8 @@ from karst import files
 from karst.errors import BusyError, KarstError, UsageError
 from karst.files import locked
 from karst.identity import ca_rotation, handle, served
-from karst.identity.ca_rotation import Rotation, pending
-from karst.identity.store import Store
+from karst.identity.ca_rotation import Rotation
+from karst.identity.store import Store, pending
 from karst.stack import Stack, resolve
 from tests.support import certificates as forge
 
