@@ -25,7 +25,8 @@ _SKEW = 2.0
 def recorded(state_file: Path) -> dict[str, set[str]]:
     """Ids by resource type (``docker_container``, ``docker_network``) in the state, objects to be removed included."""
     try:
-        state = json.loads(state_file.read_text())
+        text = state_file.read_text()
+        state = json.loads(text) if text.strip() else {}  # Terraform makes an empty one first, to lock it
         found: dict[str, set[str]] = {}
         for resource in state.get("resources", []):
             for instance in resource.get("instances", []):

@@ -26,6 +26,7 @@ from karst.stack import Stack
 from karst.toolchain import record
 
 _INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\["(?P<key>[^"]+)"\])?$')
+_POLL = 0.05
 _HOOKS = {"apply_start": "start", "apply_complete": "done", "apply_errored": "failed"}
 # What the external provider puts around a script's own words, newer wording first.
 _WRAPPED = (
@@ -141,21 +142,23 @@ class Terraform:
 
     def _run(self, verb: str, *arguments: str, quiet: bool = False) -> Outcome:
         outcome = Outcome(exit_code=int(Exit.FAILED), quiet=quiet)
-        with _interrupts(outcome) as started:
+        # A file, not a pipe: a Terraform that outlives its `iac` would die of its next word into a broken pipe, in the
+        # middle of an apply, with its state unsaved.
+        said = self.stack.home / "terraform.log"
+        write_atomic(said, "", mode=0o600)
+        with _interrupts(outcome) as started, said.open("ab") as sink:
             process = subprocess.Popen(
                 [*self._command(verb), "-json", *arguments],
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=sink,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
                 start_new_session=True,
             )
             write_atomic(self.stack.terraform_pid_file, str(process.pid))
             started(process)
-            for line in process.stdout or ():
-                self._relay(line.rstrip("\n"), outcome)
+            for line in _follow(process, said):
+                self._relay(line, outcome)
             outcome.exit_code = process.wait()
         if outcome.exit_code >= 0:  # one that was killed leaves its providers behind, and this file to find them by
             self.stack.terraform_pid_file.unlink(missing_ok=True)
@@ -203,6 +206,22 @@ class Terraform:
         self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
 
 
+def _follow(process: subprocess.Popen[bytes], path: Path) -> Iterator[str]:
+    """The lines that the process writes into the file, until it has ended."""
+    rest = b""
+    with path.open("rb") as source:
+        while True:
+            ended = process.poll() is not None  # asked before the read: what came in between is read, too
+            *lines, rest = (rest + source.read()).split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", "replace")
+            if ended:
+                break
+            time.sleep(_POLL)
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
 def sentence(summary: str, detail: str) -> tuple[str, str]:
     """A diagnostic's message and hint: a helper's own words without what the provider puts around them."""
     whole = ": ".join(part for part in (summary, detail) if part)
@@ -224,13 +243,13 @@ def step(resource_type: str, name: str, key: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _interrupts(outcome: Outcome) -> Iterator[Callable[[subprocess.Popen[str]], None]]:
+def _interrupts(outcome: Outcome) -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     """While the child runs, pass the first SIGINT or SIGTERM on to its process group as one SIGINT.
 
     Gives the function to call with the child. A signal that comes before that is passed on then: in between nobody
     would have told Terraform, and it would go on alone.
     """
-    child: list[subprocess.Popen[str]] = []
+    child: list[subprocess.Popen[bytes]] = []
 
     def interrupt() -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -242,7 +261,7 @@ def _interrupts(outcome: Outcome) -> Iterator[Callable[[subprocess.Popen[str]], 
             if child:
                 interrupt()
 
-    def started(process: subprocess.Popen[str]) -> None:
+    def started(process: subprocess.Popen[bytes]) -> None:
         child.append(process)
         if outcome.interrupted:
             interrupt()
