@@ -1,7 +1,8 @@
 """Which processes and listening sockets are the app's, and whether it is busy: read from /proc.
 
 The network namespace is shared with the sidecar, so a listening socket counts only when one of the app's processes
-holds it. Where that cannot be seen (a process that changed its user), every socket of no known owner counts.
+holds it. Where that cannot be seen (a process that changed its user), every socket of no known owner counts, except on
+the ports of the kit.
 """
 
 from __future__ import annotations
@@ -55,17 +56,20 @@ def _stat(path: str) -> list[str]:
 class Owned:
     """Which listening sockets are the app's. Remembers answers: an inode never changes its owner."""
 
-    def __init__(self, root: int, proc: str = "/proc") -> None:
+    def __init__(self, root: int, proc: str = "/proc", kit_ports: Collection[int] = ()) -> None:
         self._root = root
         self._proc = proc
+        self._kit_ports = kit_ports
         self._known: dict[int, bool] = {}
 
     def among(self, listeners: Collection[Listener]) -> list[Listener]:
         unknown = {listener.inode for listener in listeners} - self._known.keys()
         if unknown:
             seen, blind = self._inodes()
+            if blind:
+                seen |= {listener.inode for listener in listeners if listener.port not in self._kit_ports}
             # An unseen socket may be asked about again: a child may have inherited it between the two reads.
-            self._known = {inode: True for inode in self._known.keys() | unknown if inode in seen or blind}
+            self._known = {inode: True for inode in self._known.keys() | unknown if inode in seen}
         return [listener for listener in listeners if self._known.get(listener.inode)]
 
     def _inodes(self) -> tuple[set[int], bool]:
@@ -75,10 +79,15 @@ class Owned:
         for pid in descendants(self._root, self._proc):
             sockets = _sockets(f"{self._proc}/{pid}/fd")
             if sockets is None:
-                blind = True
+                blind = blind or not self._leaving(pid)
             else:
                 found |= sockets
         return found - own, blind
+
+    def _leaving(self, pid: int) -> bool:
+        """Whether the process is ending: once it has no memory (vsize), the kernel gives its /proc/PID/fd to root."""
+        stat = _stat(f"{self._proc}/{pid}/stat")
+        return not stat or stat[20] == "0"
 
 
 def _sockets(folder: str) -> set[int] | None:

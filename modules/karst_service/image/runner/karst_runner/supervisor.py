@@ -63,7 +63,7 @@ class Supervisor:
 
     def _forget_app(self) -> None:
         self._listeners: list[Listener] = []
-        self._owned = Owned(os.getpid())
+        self._owned = Owned(os.getpid(), kit_ports=self._settings.kit_ports)
         self._probe = Probe(self._settings.health)
         self._was_serving = False
         self._port = 0
