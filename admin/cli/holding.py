@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from karst import containers, generations, manifest
+from karst import containers, generations, lockfile, manifest
 from karst.errors import Exit, KarstError, UsageError
 from karst.events import Events
+from karst.fetch import rolled_back
 from karst.generations import Generation
 from karst.stack import Stack
 
@@ -60,6 +61,35 @@ class Holding:
             return None
         generations.write_held(self.stack.held_file, self.pins)
         return self.stack.held_file
+
+    def pin_rollbacks(self) -> None:
+        """Leave the services that were rolled back as they were then, and say that they are.
+
+        One whose image is there needs neither source nor build; any other goes the usual way, by the lock file.
+        """
+        entries = lockfile.read(lockfile.lock_path(self.stack.list_file))
+        listed = manifest.load_file(self.stack.list_file)
+        back = [one.name for one in listed if rolled_back(one, entries.get(one.name))]
+        if not back:
+            return
+        with containers.engine() as docker:
+            for name in back:
+                then = generations.find(generations.read(self.stack.history_dir, name), entries[name])
+                if then and name not in self.pins and containers.has_image(docker, then.image):
+                    self.pins[name] = then.pin(built=True)
+                message = f"{name} is rolled back to {entries[name].revision}, with its entry of the list of then"
+                hint = f"`iac update {name}` goes on with what the list says now"
+                self.events.emit("diagnostic", severity="warning", message=message, hint=hint)
+
+    def pin_others(self, service: str) -> None:
+        """Leave every service but this one as it is, whatever the list says of it now."""
+        with containers.engine() as docker:
+            running = {member.service for member in containers.members(docker, self.stack.name)}
+            known = {one.name for one in manifest.load_file(self.stack.list_file)}
+            for name in sorted((known | set(generations.services(self.stack.history_dir))) - {service}):
+                pin, _ = self._pin(docker, name)
+                if pin is not None or name not in running:
+                    self.pins[name] = pin
 
     def reported(self) -> dict[str, KarstError]:
         """The services that a helper script of the last plan could not do, and why."""

@@ -223,6 +223,33 @@ def update(stack: str | None, list_file: str | None, service: str | None) -> int
 cli.add_command(certs)
 
 
+@cli.command()
+@_file
+@_EVENTS
+@_WAIT
+@click.option("--to", "target", metavar="REVISION", help="Revision or generation (its beginning) to go back to.")
+@click.argument("service")
+@click.pass_obj
+def rollback(
+    stack: str | None, /, list_file: str | None, events: bool, wait: float, target: str | None, service: str
+) -> int:
+    """Go back to the generation of SERVICE before this one, or to REVISION; `iac update SERVICE` leaves it."""
+    from admin.cli import runs
+
+    return runs.rollback(_resolve(stack, list_file=list_file), service, target, as_events=events, wait=wait)
+
+
+@cli.command()
+@_JSON
+@click.argument("service")
+@click.pass_obj
+def history(stack: str | None, as_json: bool, service: str) -> int:
+    """Show every generation of SERVICE that was tried: when, by whom, and what came of it."""
+    from admin.cli.history import show
+
+    return show(_resolve(stack), service, as_json=as_json)
+
+
 def load_dotenv() -> None:
     """Read `.env` of the working folder or the checkout; what the environment already has wins."""
     from dotenv import dotenv_values, find_dotenv

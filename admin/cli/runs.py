@@ -66,6 +66,13 @@ def destroy(stack: Stack, *, as_events: bool, keep_images: bool, wait: float = 0
     return _run(stack, "destroy", as_events, lambda run: run.destroy(keep_images=keep_images), wait)
 
 
+def rollback(stack: Stack, service: str, to: str | None, *, as_events: bool, wait: float = 0) -> int:
+    """Go back to an earlier generation of one service; return the exit code."""
+    from admin.cli.rollback import roll_back
+
+    return _run(stack, "rollback", as_events, lambda run: roll_back(run, service, to), wait, hold=False)
+
+
 class Run:
     """One run that holds the stack's lock."""
 
@@ -112,6 +119,7 @@ class Run:
         manifest.load_file(self.stack.list_file)
         preflight.check(self.stack)
         variables_file(self.stack)
+        self.holding.pin_rollbacks()
         with self._phase("init"):
             self.terraform.init()
         with self._phase("plan"):

@@ -9,14 +9,23 @@ from karst.stack import Stack
 
 def move(stack: Stack, service: str | None) -> int:
     """Resolve the refs anew, of one service or all, and print what moved; return the exit code."""
-    from karst.fetch import update
-    from karst.lockfile import lock_path
+    from karst.fetch import rolled_back, update
+    from karst.lockfile import lock_path, read
     from karst.manifest import load_file
 
     services = load_file(stack.list_file)
+    before = read(lock_path(stack.list_file))
     changes = update(services, stack.list_file.absolute().parent, lock_path(stack.list_file), service)
     for change in changes:
-        click.echo(f"{change.name}: {change.before[:12] or '(new)'} -> {change.after[:12]} ({change.ref})")
+        where = change.ref or "the folder as it is"
+        click.echo(f"{change.name}: {change.before[:16] or '(new)'} -> {change.after[:16]} ({where})")
+    entries = read(lock_path(stack.list_file))
+    for one in services:
+        if rolled_back(one, entries.get(one.name)):
+            revision = entries[one.name].revision
+            click.echo(f"{one.name}: stays rolled back at {revision[:16]}; `iac update {one.name}` goes on from there")
+        elif rolled_back(one, before.get(one.name)):
+            click.echo(f"{one.name}: no longer rolled back; the next deploy goes by the list")
     if not changes:
         click.echo("already at the newest commits")
     return 0

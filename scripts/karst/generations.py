@@ -19,6 +19,8 @@ from typing import Any
 
 from karst.errors import KarstError, UsageError
 from karst.files import disk_errors, write_atomic
+from karst.lockfile import Locked
+from karst.manifest import Service
 
 OK, FAILED, REMOVED = "ok", "failed", "removed"
 _PINNED = "pinned"  # what fetch adds for detect and render, and no part of what made the generation
@@ -53,11 +55,14 @@ class Generation:
     rendered: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def content(self) -> tuple[Any, ...]:
+    def content(self) -> tuple[str, str, str]:
         """What a service was, whichever version of the kit ran it: entry of the list, revision, image."""
-        place = ("source", "missing", "ref")  # where the files were, and by which name they were asked for
-        entry = {key: value for key, value in self.fetched.items() if key not in place}
-        return (json.dumps(entry, sort_keys=True), self.image)
+        return (json.dumps(self.entry, sort_keys=True), self.revision, self.image)
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry of the list that made it."""
+        return Service.from_dict(self.fetched).to_entry()
 
     @property
     def source(self) -> Path:
@@ -123,11 +128,17 @@ def distinct(history: Iterable[Generation]) -> list[Generation]:
 
     One that came back by a rollback counts from when it was first there, so that a second rollback goes further back.
     """
-    first: dict[tuple[Any, ...], Generation] = {}
+    first: dict[tuple[str, str, str], Generation] = {}
     for one in history:
         if one.outcome == OK:
             first.setdefault(one.content, one)
     return list(reversed(first.values()))
+
+
+def find(history: Iterable[Generation], locked: Locked) -> Generation | None:
+    """The generation that an entry of the lock file was rolled back to."""
+    same = (g for g in history if g.outcome == OK and g.generation == locked.rollback)
+    return next((g for g in same if json.dumps(g.entry, sort_keys=True) == locked.entry), None)
 
 
 def from_plan(plan: Mapping[str, Any], *, run: str) -> dict[str, Generation]:

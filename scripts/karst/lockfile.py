@@ -18,6 +18,7 @@ from karst.files import cache_dir, locked, write_atomic
 from karst.slug import is_full_sha
 
 _TREE = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SNAPSHOT = re.compile(r"dir-[0-9a-f]{12}", re.ASCII)
 _HEADER = """\
 # Made by KarstKit: the commit that each service of the list runs. Made to be committed.
 # `iac update [SERVICE]` moves it on; a ref that is not in here is resolved at the next plan.
@@ -34,6 +35,9 @@ class Locked:
         revision: commit id.
         tree: hash of the checkout's whole tree.
         partial: True when a submodule or LFS content could not be had then; a whole tree is accepted instead.
+        rollback: the generation that `iac rollback` went back to, or ""; only then a `dir:` slug has an entry, and its
+            revision is ``dir-…``.
+        entry: with it, the entry of the list that made that generation, as JSON.
     """
 
     slug: str
@@ -41,6 +45,8 @@ class Locked:
     revision: str
     tree: str
     partial: bool = False
+    rollback: str = ""
+    entry: str = ""
 
 
 def lock_path(list_path: Path) -> Path:
@@ -72,9 +78,14 @@ def _entry(path: Path, name: str, value: object) -> Locked:
     slug, ref, revision, tree = (texts.get(key) for key in ("slug", "ref", "revision", "tree"))
     if not (isinstance(slug, str) and isinstance(ref, str) and isinstance(revision, str) and isinstance(tree, str)):
         raise _bad(path, f"`{name}` in {path.name} lacks slug, ref, revision or tree")
-    if not is_full_sha(revision) or not _TREE.fullmatch(tree):
+    rollback, entry = texts.get("rollback", ""), texts.get("entry", {})
+    if not isinstance(rollback, str) or not isinstance(entry, dict) or bool(rollback) != bool(entry):
+        raise _bad(path, f"`{name}` in {path.name} has a rollback without its entry, or the reverse")
+    snapshot = rollback and _SNAPSHOT.fullmatch(revision)
+    if not (is_full_sha(revision) or snapshot) or not _TREE.fullmatch(tree):
         raise _bad(path, f"`{name}` in {path.name} has a revision or tree that is no whole hash")
-    return Locked(slug, ref, revision, tree, texts.get("partial") is True)
+    text = json.dumps(entry, sort_keys=True) if entry else ""
+    return Locked(slug, ref, revision, tree, texts.get("partial") is True, rollback, text)
 
 
 def _bad(path: Path, message: str) -> UsageError:
@@ -94,6 +105,8 @@ def render(entries: Mapping[str, Locked]) -> str:
             lines.append(f"    {key}: {json.dumps(getattr(entry, key))}\n")
         if entry.partial:
             lines.append("    partial: true\n")
+        if entry.rollback:
+            lines.append(f"    rollback: {json.dumps(entry.rollback)}\n    entry: {entry.entry}\n")
     return "".join(lines)
 
 

@@ -75,6 +75,11 @@ class Service:
             for field in fields(self)
         }
 
+    def to_entry(self) -> dict[str, Any]:
+        """As one would write it in a list: the name, the slug, and the keys that are not at their defaults."""
+        plain = Service(self.name, self.slug).to_dict()
+        return {key: value for key, value in self.to_dict().items() if key in ("name", "slug") or value != plain[key]}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Service:
         """The inverse of ``to_dict``; keys that are not the service's (a revision, a source) are left alone."""
@@ -145,6 +150,11 @@ def find_errors(entries: Sequence[Any], base_dir: Path, where: str = "the list")
             except UsageError as err:
                 found.append((number, err))
     return found
+
+
+def parse_entry(entry: Any, base_dir: Path, where: str) -> Service:
+    """Check one entry that stands alone: whom it allows may be in no list any more."""
+    return _service(entry, 1, base_dir, where)
 
 
 def default_name(slug: slugs.Slug, path: str | None, base_dir: Path) -> str:

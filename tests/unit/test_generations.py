@@ -28,7 +28,7 @@ def made(revision: str, outcome: str = OK, **entry: Any) -> Generation:
         generation=f"g-{revision}",
         revision=revision,
         image=f"karst/web:{revision}",
-        fetched={"name": "web", "revision": revision, "source": f"/cache/{revision}", **entry},
+        fetched={"name": "web", "slug": "dir:gone", "revision": revision, "source": f"/cache/{revision}", **entry},
         detection={"argv": ["python", "main.py"]},
         rendered={"tag": f"karst/web:{revision}", "input_hash": revision},
     )

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from karst.errors import Exit, KarstError, UsageError
 from karst.fetch.limits import Budget, Limits
 from karst.lockfile import Locked
-from karst.manifest import Service, load_file, parse_list
+from karst.manifest import Service, load_file, parse_entry, parse_list
 from karst.slug import Slug, parse
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Fetched:
             "revision": self.revision,
             "source": str(self.source),
             "tree": self.tree,
+            "whole_tree": self.whole_tree,
             "repository_url": self.repository_url,
             "commit_time": self.commit_time,
             "missing": list(self.missing),
@@ -128,9 +129,12 @@ def fetch_all(
     """
     from karst import lockfile
 
-    entries = lockfile.read(lock_file) if lock_file else {}
-    wanted = [service for service in services if service.name not in held]
-    results = fetch_each(wanted, base_dir, {n: e for n, e in entries.items() if n not in update})
+    entries = {n: e for n, e in (lockfile.read(lock_file) if lock_file else {}).items() if n not in update}
+    back = {s.name: entries[s.name] for s in services if rolled_back(s, entries.get(s.name))}
+    wanted = [_of_then(s, back.get(s.name), base_dir) for s in services if s.name not in held]
+    results = fetch_each(
+        wanted, base_dir, entries | {s.name: replace(back[s.name], slug=s.slug) for s in wanted if s.name in back}
+    )
     failed = {name: result for name, result in results.items() if isinstance(result, KarstError)}
     if failed:
         raise together(failed, len(services))
@@ -140,13 +144,28 @@ def fetch_all(
             name: Locked(one.service.slug, one.ref, one.revision, one.whole_tree, one.partial)
             for name, one in fetched.items()
             if not one.service.parsed.is_local
-        }
+        } | back
         lockfile.save(lock_file, new, keep={*new, *held} if prune else None)
     return fetched
 
 
+def rolled_back(service: Service, entry: Locked | None) -> bool:
+    """Whether the lock file has the service at an earlier generation; another slug in the list ends that."""
+    return entry is not None and bool(entry.rollback) and entry.slug == service.slug
+
+
+def _of_then(service: Service, entry: Locked | None, base_dir: Path) -> Service:
+    """The service as its rollback has it."""
+    if entry is None:
+        return service
+    return parse_entry(json.loads(entry.entry) | {"name": service.name}, base_dir, where="the lock file")
+
+
 def update(services: Sequence[Service], base_dir: Path, lock_file: Path, name: str | None = None) -> list[Change]:
-    """Resolve all services anew, or the one of that name, and return what moved; UsageError for an unknown name."""
+    """Resolve all services anew, or the one of that name, and return what moved; UsageError for an unknown name.
+
+    A service that was rolled back stays where it is, unless it is named.
+    """
     from karst import lockfile
     from karst.errors import did_you_mean
 
@@ -155,11 +174,15 @@ def update(services: Sequence[Service], base_dir: Path, lock_file: Path, name: s
         hint = did_you_mean(name, names) or f"the list has {', '.join(names)}"
         raise UsageError(f"there is no service `{name}` in the list", hint=hint, code="unknown_service")
     before = lockfile.read(lock_file)
-    fetched = fetch_all(services, base_dir, lock_file, update=names if name is None else [name])
+    staying = {service.name for service in services if rolled_back(service, before.get(service.name))}
+    fetched = fetch_all(
+        services, base_dir, lock_file, update=[n for n in names if n not in staying] if name is None else [name]
+    )
+    was = {key: entry.revision for key, entry in before.items()}
     return [
-        Change(key, before[key].revision if key in before else "", one.revision, one.ref)
+        Change(key, was.get(key, ""), one.revision, one.ref)
         for key, one in sorted(fetched.items())
-        if not one.service.parsed.is_local and (key not in before or before[key].revision != one.revision)
+        if was.get(key, "" if one.ref else one.revision) != one.revision
     ]
 
 
@@ -214,7 +237,7 @@ def _obtain(slug: Slug, base_dir: Path, locked: Locked | None, budget: Budget) -
     from karst.fetch import repository, snapshot
 
     if slug.is_local:
-        folder = snapshot.obtain(slug, base_dir, budget)
+        folder = snapshot.recall(slug, locked.tree) if locked else snapshot.obtain(slug, base_dir, budget)
         return _Found("", f"dir-{folder.tree[:12]}", folder, "")
     if locked and slug.is_commit and locked.revision != slug.ref:
         locked = None  # an entry edited by hand: the slug's own commit wins

@@ -43,6 +43,18 @@ def obtain(slug: Slug, base_dir: Path, budget: Budget) -> Checkout:
     return cached or _copy(slug, folder, names, key)
 
 
+def recall(slug: Slug, tree: str) -> Checkout:
+    """The snapshot that was made of the folder when it had this tree; KarstError (``no_snapshot``) when it is gone."""
+    cached = store.find("dir", f"{tree[:2]}/{tree[:12]}", tree)
+    if cached is None:
+        raise KarstError(
+            f"{slug}: the snapshot dir-{tree[:12]} that was rolled back to is no longer in the cache",
+            hint="`iac update SERVICE` goes on with the folder as it is",
+            code="no_snapshot",
+        )
+    return cached
+
+
 def _state(slug: Slug, folder: Path, budget: Budget) -> tuple[list[str], str]:
     """The files that count and their hash; once more when one went away meanwhile, as editors make them."""
     for _ in range(3):
