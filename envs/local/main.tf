@@ -38,6 +38,7 @@ module "karst_service" {
   build_ca_file = var.build_ca_file
   build_secrets = var.build_secrets
   otlp_endpoint = var.otlp_endpoint
+  envoy_spans   = var.envoy_spans
   gate_timeout  = var.gate_timeout
   drain_seconds = var.drain_seconds
   log_dir       = local.log_dir

@@ -95,6 +95,13 @@ variable "otlp_endpoint" {
   nullable    = false
 }
 
+variable "envoy_spans" {
+  description = "Whether the sidecars send spans of their own to `otlp_endpoint`, for services that are traced. Needs a collector."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "gate_timeout" {
   description = "Seconds that a new generation has to answer SERVING."
   type        = number

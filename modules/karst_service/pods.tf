@@ -6,6 +6,16 @@ data "docker_network" "mesh" {
 }
 
 locals {
+  # Where Envoy sends its own spans, by the rules that the apps' SDK goes by: 4317 means gRPC, else HTTP below the given path.
+  otlp_parts = try(regex("^(https?)://([^:/?#]+)(?::([0-9]+))?(/[^?#]*)?$", var.otlp_endpoint), null)
+  collector = local.otlp_parts == null ? null : {
+    host = local.otlp_parts[1]
+    port = tonumber(coalesce(local.otlp_parts[2], local.otlp_parts[0] == "https" ? "443" : "80"))
+    tls  = local.otlp_parts[0] == "https"
+    grpc = local.otlp_parts[2] == "4317"
+    uri  = "${trimsuffix(var.otlp_endpoint, "/")}/v1/traces"
+  }
+
   envoy_configs = {
     for name, service in local.services : name => templatefile("${path.module}/templates/envoy.yaml.tmpl", {
       service      = name
@@ -13,6 +23,7 @@ locals {
       trust_domain = var.trust_domain
       expose       = service.expose
       health       = service.health == null ? "" : service.health
+      spans        = var.envoy_spans && service.otel ? local.collector : null
       # Null, not the list of all: a new service must not change the sidecars of the others.
       callers = service.allow == null ? null : [
         for caller in service.allow :
@@ -245,6 +256,10 @@ resource "docker_container" "sidecar" {
   }
 
   lifecycle {
+    precondition {
+      condition     = !var.envoy_spans || local.collector != null
+      error_message = "Envoy's spans need a collector: set `otlp_endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT), for example `http://collector:4317`."
+    }
     create_before_destroy = true
     ignore_changes        = [name]
   }

@@ -18,6 +18,7 @@ _FROM_ENVIRONMENT = {
     "gate_timeout": "KARST_GATE_TIMEOUT",
     "drain_seconds": "KARST_DRAIN_SECONDS",
     "cert_lifetime": "KARST_CERT_LIFETIME",
+    "envoy_spans": "KARST_ENVOY_SPANS",
 }
 _PORTS = {"edge": 15000, "metrics": 9901, "front_door": 8088}
 

@@ -22,6 +22,19 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "exposed to nobody else": (SIDECAR, sidecar_variables("web", callers=[], expose=True)),
     "health": (SIDECAR, sidecar_variables("web", health='/he"al: th?x=#1')),
     "hostile stack": (SIDECAR, sidecar_variables("web", stack='"] }\nadmin: {', trust_domain="a.b-c.d")),
+    "spans by gRPC": (
+        SIDECAR,
+        sidecar_variables(
+            "web", spans={"host": "otel", "port": 4317, "tls": False, "grpc": True, "uri": "http://otel:4317/v1/traces"}
+        ),
+    ),
+    "spans by HTTPS": (
+        SIDECAR,
+        sidecar_variables(
+            "web",
+            spans={"host": "o.example", "port": 443, "tls": True, "grpc": False, "uri": "https://o.example/v1/traces"},
+        ),
+    ),
     "edge": (EDGE, edge_variables()),
     "edge of a hostile stack": (EDGE, edge_variables(stack='no: "x', trust_domain="a.b", network="no")),
 }
