@@ -142,18 +142,23 @@ def destroy(stack: str | None, events: bool, yes: bool, wait: float, keep_images
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
-    """Ask services for their health over gRPC and mTLS; exit 5 when one is not healthy."""
-    from admin.cli import output
-    from karst.health import ask
+    """Ask services for their health, and find what Docker does not see; exit 5 when something is wrong."""
+    from admin.cli import heal
 
-    answers = ask(_resolve(stack), services)
-    if as_json:
-        output.print_json(output.health_rows(answers))
-    elif answers:
-        output.health_table(answers)
-    else:
-        click.echo("no services are deployed; `iac deploy --file repos.yaml` deploys some", err=True)
-    return int(Exit.OK if all(answer.healthy for answer in answers) else Exit.UNHEALTHY)
+    return heal.health(_resolve(stack), services, as_json=as_json)
+
+
+@cli.command()
+@_JSON
+@_WAIT
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.argument("services", nargs=-1)
+@click.pass_obj
+def heal(stack: str | None, as_json: bool, wait: float, dry_run: bool, services: tuple[str, ...]) -> int:
+    """Restart, in order, what is broken; renew what has expired; remove what is left over."""
+    from admin.cli import heal as healing
+
+    return healing.heal(_resolve(stack), services, dry_run=dry_run, as_json=as_json, wait=wait)
 
 
 @cli.command()

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def ask(stack: Stack, names: Sequence[str] = (), *, timeout: float = 5.0) -> list[Health]:
-    """Ask the named services (default: all); raise UsageError for a name that the stack does not have."""
+def ask(stack: Stack, names: Sequence[str] = (), *, timeout: float = 5.0, expected: Sequence[str] = ()) -> list[Health]:
+    """Ask the named services (default: all); raise UsageError for a name that the stack does not have.
+
+    ``expected`` are services that ought to be there, also when nothing of them is.
+    """
     with containers.engine() as docker:
         members = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
-    known = sorted({member.service for member in members})
+    known = sorted({member.service for member in members} | set(expected))
     containers.require(names, known, stack.name)
     pods = {name: [m for m in members if m.service == name and m.role == "pod"] for name in names or known}
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -35,7 +38,7 @@ def _service(stack: Stack, name: str, pods: list[Member], timeout: float) -> Hea
 
     running = [pod for pod in pods if pod.state == "running"]
     if not running:
-        return Health(name, UNREACHABLE, reason="its pod is not running; the next deploy makes it anew")
+        return Health(name, UNREACHABLE, reason="its pod is not running; see `iac health`, and `iac heal`")
     answers = [
         probe(name, sni=pod.name, address=stack.edge, secrets_dir=stack.secrets_dir, timeout=timeout) for pod in running
     ]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from .health import Board
 from .logs import Mirror, Pump, Ring
+from .network import Watch
 from .settings import Settings, app_environment, wants_traces
 from .supervisor import Supervisor, block_signals
 
@@ -39,6 +40,7 @@ def run(settings: Settings, otel_dir: str = OTEL_DIR) -> int:
     # gRPC takes longer to import than everything else together; the app need not wait for it, but finds the port taken.
     server = _Server(settings, board, ring, pump)
     server.start()
+    Watch(pump.say).start()
     flush_traces: Flush = _nothing
     try:
         socket_name, flush_traces = _traces(otel_dir, pump, mirror)

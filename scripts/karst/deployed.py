@@ -1,0 +1,54 @@
+"""What Terraform recorded of a stack's containers, read from its local state: ids, generations, and what is deposed.
+
+Only what names and describes containers is looked at. A stack whose state is elsewhere (a root of your own, a remote
+backend) has no record here; then the labels of the containers have to do.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from karst.stack import Stack
+
+ROLES = ("pod", "app", "sidecar")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One container in the state.
+
+    Attributes:
+        service, role: whose and which; ``edge`` for both of the edge.
+        deposed: replaced already, and to be removed by the next apply.
+        attributes: the provider's, as they were at the last apply.
+    """
+
+    id: str
+    service: str
+    role: str
+    deposed: bool
+    attributes: dict[str, Any]
+
+
+def recorded(stack: Stack) -> list[Recorded] | None:
+    """The containers of the stack's state; None when there is no state here that could be read."""
+    try:
+        state = json.loads(stack.state_file.read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(state, dict) or state.get("version") != 4:
+        return None
+    found = []
+    for resource in state.get("resources", []):
+        name = resource.get("name", "")
+        if resource.get("type") != "docker_container" or name not in (*ROLES, "edge"):
+            continue
+        for instance in resource.get("instances", []):
+            attributes = instance.get("attributes") or {}
+            service = str(instance.get("index_key") or "edge")
+            found.append(
+                Recorded(str(attributes.get("id", "")), service, name, bool(instance.get("deposed")), attributes)
+            )
+    return found
