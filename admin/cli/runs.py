@@ -116,8 +116,8 @@ class Run:
 
     def plan(self) -> dict[str, Any]:
         """Check the list and the host, then plan; return the plan as Terraform's JSON."""
-        manifest.load_file(self.stack.list_file)
-        preflight.check(self.stack)
+        listed = manifest.load_file(self.stack.list_file)
+        preflight.check(self.stack, services=len(listed))
         variables_file(self.stack)
         self.holding.pin_rollbacks()
         with self._phase("init"):

@@ -1,20 +1,28 @@
-"""What can be known to be wrong before anything is changed: no engine, or a port that somebody else holds."""
+"""What can be known to be wrong before anything is changed: no engine, a taken port, too few inotify instances."""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from karst import containers
 from karst.errors import KarstError
 from karst.stack import Stack
 
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+PER_ENVOY = 6  # a watch for each of: certificate, bundle, the two files that name them, and the app's address, twice
 
-def check(stack: Stack) -> None:
-    """Raise KarstError with one sentence when a deploy of ``stack`` could not succeed on this host."""
+
+def check(stack: Stack, services: int = 0) -> None:
+    """Raise KarstError with one sentence when a deploy of ``stack``, with so many services, could not succeed here."""
     with containers.engine() as docker:
         ours = _published(docker, stack.name)
+        others = sum(row["Labels"].get(containers.STACK) != stack.name for row in _envoys(docker)) if services else 0
+    if services and not os.environ.get("DOCKER_HOST", "unix:").startswith(("ssh:", "tcp:", "http")):
+        _check_inotify(others + services + 1)
     for purpose, port in stack.ports.items():
         if port not in ours and _taken(port):
             raise KarstError(
@@ -22,6 +30,25 @@ def check(stack: Stack) -> None:
                 hint=f"stop what listens there, or set KARST_{purpose.upper()}_PORT to a free port",
                 code="port_taken",
             )
+
+
+def _check_inotify(envoys: int) -> None:
+    try:
+        limit = int(INOTIFY.read_text())
+    except (OSError, ValueError):  # no Linux: Docker runs in a virtual machine with limits of its own
+        return
+    if envoys * PER_ENVOY > limit:
+        raise KarstError(
+            f"{envoys} Envoys would run on this host and need {envoys * PER_ENVOY} inotify instances; "
+            f"the kernel allows a user {limit}",
+            hint="raise it: `sudo sysctl fs.inotify.max_user_instances=8192` (docs/operations.md says how to keep it)",
+            code="inotify_limit",
+        )
+
+
+def _envoys(docker: Any) -> list[dict[str, Any]]:
+    rows = docker.api.containers(filters={"label": [containers.ROLE]})
+    return [row for row in rows if row["Labels"].get(containers.ROLE) in ("sidecar", "edge")]
 
 
 def _published(docker: Any, stack: str) -> set[int]:
