@@ -48,14 +48,14 @@ def test_a_sidecar_that_does_not_answer_stops_the_change_of_the_authority_where_
     """Nothing is issued from an authority that somebody may not trust yet, and a deploy in between is right."""
     [sidecar] = [row["Id"] for row in kit.containers("hello") if row["Config"]["Labels"]["karst.role"] == "sidecar"]
     key = (kit.secrets_dir / "ca.key").read_bytes()
-    docker("pause", sidecar)
+    docker("exec", sidecar, "sh", "-c", "kill -STOP -1")  # Envoy, and the script's other processes
     try:
         said = kit.iac("certs", "rotate", "--ca", "--yes", "--timeout", "2", check=1).stderr
         assert "does not use its new files" in said
         assert (kit.secrets_dir / "ca.key").read_bytes() == key
         assert "stands at `trust`" in kit.iac("certs", "--check", check=5).stderr
     finally:
-        docker("unpause", sidecar)
+        docker("exec", sidecar, "sh", "-c", "kill -CONT -1")
     kit.deploy()
     before = listed(kit)
     after = listed(kit, "rotate", "--ca", "--yes")
