@@ -70,6 +70,9 @@ _WHOLE = click.option(
     envvar="KARST_ALL_OR_NOTHING",
     help="Fail when one service cannot be had, instead of holding it at its last good generation.",
 )
+_REFRESH = click.option(
+    "--refresh", "--no-fast-path", "refresh", is_flag=True, help="Plan even when nothing seems to have changed."
+)
 _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
@@ -79,12 +82,14 @@ _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_EVENTS
 @_WAIT
 @_WHOLE
+@_REFRESH
 @click.pass_obj
-def deploy(stack: str | None, /, events: bool, wait: float, whole: bool, **settings: Any) -> int:
+def deploy(stack: str | None, /, events: bool, wait: float, whole: bool, refresh: bool, **settings: Any) -> int:
     """Plan, apply, and ask every service for its health."""
     from admin.cli import runs
 
-    return runs.deploy(_resolve(stack, **settings), as_events=events, wait=wait, hold=not whole)
+    resolved = _resolve(stack, **settings)
+    return runs.deploy(resolved, as_events=events, wait=wait, hold=not whole, refresh=refresh)
 
 
 @cli.command()
@@ -112,13 +117,15 @@ def plan(
 @_EVENTS
 @_WAIT
 @_WHOLE
+@_REFRESH
 @click.pass_obj
-def apply(stack: str | None, /, events: bool, wait: float, whole: bool, **settings: Any) -> int:
+def apply(stack: str | None, /, events: bool, wait: float, whole: bool, refresh: bool, **settings: Any) -> int:
     """Apply exactly the saved plan; without one, plan first."""
     from admin.cli import runs
 
     named = settings["list_file"] is not None
-    return runs.apply(_resolve(stack, **settings), as_events=events, named=named, wait=wait, hold=not whole)
+    resolved = _resolve(stack, **settings)
+    return runs.apply(resolved, as_events=events, named=named, wait=wait, hold=not whole, refresh=refresh)
 
 
 @cli.command()

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin.cli import output, records, sweeping
+from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
-from karst import containers, discovery, kept_logs, manifest, plans, preflight
+from karst import containers, discovery, kept_logs, manifest, plans, preflight, settled
 from karst.errors import Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import write_atomic
@@ -26,20 +27,24 @@ from karst.stack import Stack
 from karst.terraform import Outcome, Terraform, variables_file
 
 if TYPE_CHECKING:
+    from karst.containers import Member
     from karst.probe import Health
 
 
-def deploy(stack: Stack, *, as_events: bool, wait: float = 0, hold: bool = True) -> int:
+def deploy(stack: Stack, *, as_events: bool, wait: float = 0, hold: bool = True, refresh: bool = False) -> int:
     """Plan, apply and probe; return the exit code.
 
     ``wait``: seconds to wait for another run to end. ``hold``: a service that cannot be had stays as it was.
+    ``refresh``: plan even when nothing seems to have changed.
     """
-    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold)
+    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold, refresh)
 
 
-def apply(stack: Stack, *, as_events: bool, named: bool, wait: float = 0, hold: bool = True) -> int:
+def apply(
+    stack: Stack, *, as_events: bool, named: bool, wait: float = 0, hold: bool = True, refresh: bool = False
+) -> int:
     """Apply the saved plan and probe; plan first when none is saved. ``named``: the caller named the list."""
-    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait, hold)
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait, hold, refresh)
 
 
 def plan(
@@ -51,7 +56,7 @@ def plan(
     def body(run: Run) -> int:
         found.update(plans.summarize(run.plan()))
         for one in run.holding.held.values():
-            found.setdefault(one.service, {"action": "none", "steps": {}}).update(held=vars(one))
+            found.setdefault(one.service, {"action": "none", "steps": {}, "reasons": []}).update(held=vars(one))
         return int(Exit.OK)
 
     code = _run(stack, "plan", as_events, body, wait, hold)
@@ -76,13 +81,14 @@ def rollback(stack: Stack, service: str, to: str | None, *, as_events: bool, wai
 class Run:
     """One run that holds the stack's lock."""
 
-    def __init__(self, stack: Stack, events: Events, verb: str, *, hold: bool = True) -> None:
+    def __init__(self, stack: Stack, events: Events, verb: str, *, hold: bool = True, refresh: bool = False) -> None:
         self.stack = stack
         self.events = events
         self.verb = verb
         self.answers: list[Health] = []
         self.holding = Holding(stack, events, on=hold)
         self.record = records.Record(stack, verb)
+        self.fast = FastPath(self, on=not refresh)
 
     @functools.cached_property
     def terraform(self) -> Terraform:
@@ -90,13 +96,19 @@ class Run:
         return Terraform(self.stack, self.events)
 
     def plan_and_apply(self) -> int:
+        members = self.fast.members()
+        if members is not None:
+            self._drop_plan()
+            self._probe(members=members)
+            return self._verdict()
         plan = self.plan()
+        self.fast.planned()
         if not plans.changes(plan):
             self._drop_plan()
             self.record.applied(plan, Outcome(0))
             sweeping.after_apply(self.stack, self.events)
             self._probe()
-            return self._verdict()
+            return self._verdict(plan)
         return self._apply(plan)
 
     def apply_saved(self, *, named: bool) -> int:
@@ -172,6 +184,7 @@ class Run:
         return int(Exit.OK)
 
     def _apply(self, plan: dict[str, Any]) -> int:
+        settled.forget(self.stack)
         sweeping.before_apply(self.stack, self.events)
         with self._phase("apply"):
             self._keep_logs(plan)
@@ -193,7 +206,7 @@ class Run:
             if gates and len(gates) == len(outcome.errors):
                 raise _told(UnhealthyError("\n".join(gates), code="unhealthy"))
             self._failed(outcome, "the apply failed")
-        return self._verdict()
+        return self._verdict(plan)
 
     def _keep_logs(self, plan: dict[str, Any]) -> None:
         """Keep the logs of services that left the list: no gate runs for them."""
@@ -226,24 +239,28 @@ class Run:
                     why[name] = error
         return why
 
-    def _verdict(self) -> int:
+    def _verdict(self, plan: dict[str, Any] | None = None) -> int:
+        """Exit code or error of a deploy; ``plan`` is what it went by, None for one that did not have to plan."""
         unhealthy = [answer.service for answer in self.answers if not answer.healthy]
         if unhealthy:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         if error := self.holding.error():
             raise _told(error)
+        if plan is not None:
+            self.fast.settle(plan)
         return int(Exit.OK)
 
-    def _probe(self, patience: float = 10) -> None:
+    def _probe(self, patience: float = 10, members: list[Member] | None = None) -> None:
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + patience
-            answers = ask(self.stack)
+            answers = ask(self.stack, listed=members)
             while not all(answer.healthy for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
                 answers = ask(self.stack)
         self.answers = answers
-        discovery.write(self.stack)
+        if members is None:
+            discovery.write(self.stack)
 
     def failure(self, error: KarstError) -> KarstError:
         """The error that the run ends with, with a sentence for each held service."""
@@ -276,11 +293,17 @@ class Run:
 
 
 def _run(
-    stack: Stack, verb: str, as_events: bool, body: Callable[[Run], int], wait: float = 0, hold: bool = True
+    stack: Stack,
+    verb: str,
+    as_events: bool,
+    body: Callable[[Run], int],
+    wait: float = 0,
+    hold: bool = True,
+    refresh: bool = False,
 ) -> int:
     """Hold the lock, run, and end the event stream with `result`, whatever happened."""
     events = Events(ndjson(sys.stdout) if as_events else output.human())
-    run = Run(stack, events, verb, hold=hold)
+    run = Run(stack, events, verb, hold=hold, refresh=refresh)
     error: KarstError | None = None
     code = int(Exit.FAILED)
     # As Ctrl-C, so that the event stream gets its end. While Terraform runs, it has a handler of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,8 @@ def members(connection: Any, stack: str, service: str | None = None) -> list[Mem
     wanted = [f"{STACK}={stack}"] + ([f"{SERVICE}={service}"] if service else [])
     # The low-level list is one request; the high-level one inspects every container on its own.
     rows = connection.api.containers(all=True, filters={"label": wanted})
-    found = [_member(row) for row in rows if row["Labels"].get(ROLE)]
-    return sorted(found, key=lambda member: (-member.created, member.name))
+    found = [member(row) for row in rows if row["Labels"].get(ROLE)]
+    return sorted(found, key=lambda one: (-one.created, one.name))
 
 
 def has_image(connection: Any, tag: str) -> bool:
@@ -101,7 +101,8 @@ def require(names: Sequence[str], known: Sequence[str], stack: str) -> None:
             )
 
 
-def _member(row: dict[str, Any]) -> Member:
+def member(row: Mapping[str, Any]) -> Member:
+    """A row of the engine's list of containers."""
     labels = row["Labels"]
     mode = (row.get("HostConfig") or {}).get("NetworkMode", "")
     return Member(

@@ -19,13 +19,23 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def ask(stack: Stack, names: Sequence[str] = (), *, timeout: float = 5.0, expected: Sequence[str] = ()) -> list[Health]:
+def ask(
+    stack: Stack,
+    names: Sequence[str] = (),
+    *,
+    timeout: float = 5.0,
+    expected: Sequence[str] = (),
+    listed: Sequence[Member] | None = None,
+) -> list[Health]:
     """Ask the named services (default: all); raise UsageError for a name that the stack does not have.
 
-    ``expected`` are services that ought to be there, also when nothing of them is.
+    ``expected`` are services that ought to be there, also when nothing of them is. ``listed`` are the stack's
+    containers, newest first, from a caller that knows them already.
     """
-    with containers.engine() as docker:
-        members = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
+    if listed is None:
+        with containers.engine() as docker:
+            listed = containers.members(docker, stack.name)
+    members = [m for m in listed if m.role in ("pod", "app", "sidecar")]
     known = sorted({member.service for member in members} | set(expected))
     containers.require(names, known, stack.name)
     pods = {name: [m for m in members if m.service == name and m.role == "pod"] for name in names or known}

@@ -133,6 +133,8 @@ def _drift(changes: Table) -> list[Reason]:
         change = changes.get(role) or {}
         if change.get("actions") and change.get("before") is None:
             found.append(_reason("gone", text=f"its {role} container is gone"))
+        elif "must_run" in _forcing(change):
+            found.append(_reason("stopped", text=f"its {role} container is not running"))
         elif change.get("reason") == "replace_because_tainted":
             found.append(_reason("unfinished", text=f"the last deploy did not finish its {role} container"))
     if not found and (names := sorted({f"{role} {name}" for role in _ROLES for name in _forcing(changes.get(role))})):

@@ -55,6 +55,11 @@ def recall(slug: Slug, tree: str) -> Checkout:
     return cached
 
 
+def tree_of(folder: Path) -> str:
+    """The hash that a snapshot of ``folder`` would have now; OSError when it cannot be read. Copies nothing."""
+    return hash_files(folder, sorted(_listed(folder), key=os.fsencode))
+
+
 def _state(slug: Slug, folder: Path, budget: Budget) -> tuple[list[str], str]:
     """The files that count and their hash; once more when one went away meanwhile, as editors make them."""
     for _ in range(3):
