@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real corpus chaos lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real deployed bench-build corpus chaos lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -76,6 +76,13 @@ test-slow: bootstrap ## the tests that `make test` leaves out for their time: ch
 test-real: bootstrap ## deploy real published applications (many minutes)
 	@$(tool)/tool --optional grpcurl
 	@$(tool)/dev pytest -m real "$${TESTS:-tests}"
+
+deployed: bootstrap ## deploy the published applications alone, and write the table in docs/deployed.md
+	@KARST_TEST_WRITE_DOCS=1 $(tool)/dev pytest -m real tests/integration/test_real_apps.py
+
+bench-build: bootstrap ## measure builds and changes beside a hand-written Dockerfile and Compose; writes docs/build.md (minutes)
+	@$(tool)/tool docker-compose
+	@PYTHONPATH=scripts $(tool)/dev python -m tests.bench_build
 
 corpus: ## score the detection against what readers say of real repositories (tests/corpus)
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus

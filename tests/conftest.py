@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the caller's own settings, only those that say where tools are reach the tests.
-KEPT = ("KARST_CACHE", "KARST_VENV", "KARST_PYTHON", "KARST_TERRAFORM", "KARST_BUILD_CA", "KARST_TEST_")
+KEPT = (
+    "KARST_CACHE",
+    "KARST_VENV",
+    "KARST_PYTHON",
+    "KARST_TERRAFORM",
+    "KARST_BUILD_CA",
+    "KARST_CORPUS_",
+    "KARST_TEST_",
+)
 
 
 def pytest_configure() -> None:

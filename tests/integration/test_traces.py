@@ -64,13 +64,23 @@ def check(spans: list[dict[str, str]], traceparent: str) -> None:
 def test_a_collector_gets_one_trace_of_both_services(tmp_path: Path, protocol: str) -> None:
     with Collector(tmp_path) as collector:
         port = collector.grpc if protocol == "grpc" else collector.http
-        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.host}:{port}"}
-        kit = deploy(tmp_path / "kit", settings, {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol})
-        try:
-            traceparent = ask(kit)
-            check(collector.wait(3), traceparent)
-        finally:
-            kit.destroy()
+        trace(tmp_path / "kit", collector, port, {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol})
+
+
+@pytest.mark.parametrize("port", [4317, 4318])
+def test_the_standard_ports_need_nothing_but_the_endpoint(tmp_path: Path, port: int) -> None:
+    """4317 is spoken to in gRPC, 4318 in OTLP/JSON over HTTP: the real collector would refuse the other one."""
+    with Collector(tmp_path, grpc=4317, http=4318) as collector:
+        trace(tmp_path / "kit", collector, port, {})
+
+
+def trace(folder: Path, collector: Collector, port: int, env: dict[str, str]) -> None:
+    kit = deploy(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.host}:{port}"}, env)
+    try:
+        traceparent = ask(kit)
+        check(collector.wait(3), traceparent)
+    finally:
+        kit.destroy()
 
 
 def test_with_nothing_configured_the_spans_are_lines_of_otlp_json_on_stdout(tmp_path: Path) -> None:

@@ -33,9 +33,10 @@ def program() -> str:
 class Collector:
     """Use in a ``with``. Reached from containers by the address of Docker's bridge."""
 
-    def __init__(self, folder: Path, *, grpc: int | None = None) -> None:
-        free, self.http = free_ports(2)
-        self.grpc = grpc or free
+    def __init__(self, folder: Path, *, grpc: int | None = None, http: int | None = None) -> None:
+        """``grpc``, ``http``: ports; free ones by default."""
+        free = free_ports(2)
+        self.grpc, self.http = grpc or free[0], http or free[1]
         # The host's end of it has the subnet's first address; old engines leave the gateway's field empty.
         subnet = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
         self.host = str(next(ipaddress.ip_network(subnet).hosts()))

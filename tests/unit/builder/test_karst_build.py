@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,20 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def fake_uv(build: Any, body: str) -> None:
     build.UV.write_text(f"#!/bin/sh\n{body}\n")
     build.UV.chmod(0o755)
+
+
+def test_a_build_stands_back_for_what_runs() -> None:
+    """Lower priority, first to go when memory runs out, and no process of it takes more than half of the machine's."""
+    code = f"""if True:
+        import os, pathlib, resource, runpy
+        before = os.nice(0)
+        runpy.run_path({str(PROGRAM)!r}, run_name="karst_build")["stand_back"]()
+        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        assert os.nice(0) == min(19, before + 10)
+        assert pathlib.Path("/proc/self/oom_score_adj").read_text().strip() == "800"
+        assert 0 < resource.getrlimit(resource.RLIMIT_DATA)[1] <= half
+    """
+    subprocess.run([sys.executable, "-B", "-c", code], check=True)
 
 
 def test_steps_run_in_order_and_stop_at_the_first_failure(build: Any, tmp_path: Path) -> None:
