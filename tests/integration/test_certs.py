@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -11,7 +12,11 @@ import urllib.request
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.support import certificates as forge
 from tests.support.kit import IAC, Kit, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180), pytest.mark.xdist_group("stack")]
@@ -41,6 +46,24 @@ def test_new_leaves_are_in_use_at_once_and_nothing_is_restarted(kit: Kit) -> Non
     assert {row["served"] for row in after.values()} == {"yes", "-"}
     assert {row["Id"]: row["State"]["StartedAt"] for row in kit.containers()} == running
     kit.health()
+
+
+@pytest.mark.slow
+def test_a_deploy_in_which_nothing_changed_renews_what_is_due(kit: Kit) -> None:
+    """Also where a deploy takes a shorter way because nothing changed."""
+    issuer = x509.load_pem_x509_certificate((kit.secrets_dir / "ca.pem").read_bytes())
+    key = load_pem_private_key((kit.secrets_dir / "ca.key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    names = {"uris": ["spiffe://karst.local/svc/hello"], "dns": ["hello", "hello.iacnet-" + kit.stack]}
+    due = forge.leaf(issuer, key, **names, begin=-2 * dt.timedelta(hours=1), end=dt.timedelta(minutes=30))
+    pods = kit.pods()
+    (kit.secrets_dir / "mesh" / "hello" / "svid.pem").write_bytes(due)
+    kit.iac("certs", "--check", check=5)
+    assert "third of its lifetime" in listed(kit)["hello"]["due"]
+    kit.deploy()
+    row = listed(kit, "--check")["hello"]
+    assert (row["due"], row["served"]) == ("", "yes")
+    assert kit.pods() == pods
 
 
 @pytest.mark.slow
