@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-real deployed bench-build corpus chaos lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build corpus chaos lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -72,6 +72,11 @@ test: bootstrap ## unit and integration tests, under 90 s once the toolchain is 
 test-slow: bootstrap ## the tests that `make test` leaves out for their time: changes under load, fuzzing, cancelled runs (minutes)
 	@$(tool)/tool --optional step step-ca
 	@$(tool)/dev pytest -m "slow and not real" "$${TESTS:-tests}"
+
+test-page: bootstrap ## the page in a real browser, on a real stack (minutes); KARST_TEST_IMAGES=docs/images keeps its pictures
+	@$(tool)/browser
+	@$(tool)/environment --page
+	@$(tool)/dev --page pytest -m page tests/page
 
 test-real: bootstrap ## deploy real published applications (many minutes)
 	@$(tool)/tool --optional grpcurl

@@ -63,7 +63,7 @@ export function entryForm(entry, remove) {
   more.open = options.some((each) => each.set) || flags.some((each) => each.input.checked !== each.usual);
   const row = h("fieldset", { class: "card entry" }, legend,
     h("div", { class: "entry-head" }, slug.field, name.field,
-      h("button", { type: "button", class: "quiet remove", onclick: remove, "aria-label": "Remove this repository", title: "Remove" }, "✕")),
+      h("button", { type: "button", class: "quiet remove", onclick: remove, "aria-label": "Remove from the list", title: "Remove from the list" }, "✕")),
     error, more);
 
   return {

@@ -39,7 +39,7 @@ export function clock(when, fine = false) {
 /** A whole date and time, in the reader's own manner. */
 export function full(when) {
   const date = new Date(typeof when === "number" ? when * 1000 : when);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 /** A revision as people read it: the first 8 of a commit, the whole of anything short. */

@@ -11,7 +11,7 @@ const EVERY = 3000;
 export async function showGraph(root, { signal }) {
   const allowed = h("input", { type: "checkbox", id: newId("allowed") });
   const lead = h("p", { class: "lead" }, "Asking the sidecars…");
-  const picture = h("div", { class: "graph" });
+  const picture = h("div", { class: "graph", role: "region", "aria-label": "Picture of the graph", tabindex: "0" });
   const figures = h("div", {});
   const trouble = h("div", {});
   put(root,
@@ -25,12 +25,12 @@ export async function showGraph(root, { signal }) {
     const called = edges.filter((edge) => edge.did);
     const failing = called.filter(hurt);
     lead.textContent = called.length === 0 ? "No service has called another since it was started."
-      : `${plural(called.length, "connection is", "connections are")} used${failing.length ? `, ${failing.length} with errors` : ", all without errors"}. Figures are the sidecars' own.`;
-    const vertical = picture.clientWidth < 640;
-    const now = JSON.stringify([last, allowed.checked, vertical]);
+      : `${plural(called.length, "connection is", "connections are")} used${failing.length ? `, ${failing.length} with errors` : ", all without errors"}. On each line: requests a second, and the time that 95 of 100 took at most.`;
+    const narrow = picture.clientWidth < 640;
+    const now = JSON.stringify([last, allowed.checked, narrow]);
     if (now === painted) return;
     painted = now;
-    put(picture, draw(last.nodes, edges, vertical));
+    put(picture, draw(last.nodes, edges, narrow));
     if (!figures.contains(document.activeElement)) put(figures, edges.length > 0 && numbers(edges));
   };
   allowed.addEventListener("change", paint);
@@ -54,29 +54,46 @@ export async function showGraph(root, { signal }) {
 
 const hurt = (edge) => edge.did && (edge.errors > 0 || edge.refused > 0 || !edge.may);
 
-function draw(nodes, edges, vertical) {
+function draw(nodes, edges, narrow) {
   const used = new Set(edges.flatMap((edge) => [edge.from, edge.to]));
   const shown = nodes.filter((node) => node.kind === "service" || used.has(node.id));
-  const { width, height, boxes, paths } = layout(shown, edges, vertical);
+  if (shown.length === 0) return h("p", { class: "lead" }, "No services yet.");
+  const { width, height, boxes, paths } = layout(shown, edges, narrow);
+  const tone = (edge) => (!edge.did ? "may" : hurt(edge) ? "bad" : "calm");
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Graph of ${plural(shown.length, "node")}; the table below has the same figures` },
-    svg("defs", {}, ["calm", "bad", "may"].map((tone) => svg("marker", { id: `arrow-${tone}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
-      svg("path", { d: "M0 0.6 L7.4 4 L0 7.4 z", class: `arrow ${tone}` })))),
-    paths.map(({ edge, d }) => {
-      const tone = !edge.did ? "may" : hurt(edge) ? "bad" : "calm";
-      return svg("path", { d, class: `edge ${tone}`, "stroke-width": edge.did ? 1.5 + Math.min(3, Math.log10(1 + (edge.rate ?? 0))) : 1, "marker-end": `url(#arrow-${tone})` });
-    }),
-    paths.filter(({ edge }) => edge.did).map(({ edge, x, y }) => svg("text", { x, y, class: `edge-label ${hurt(edge) ? "bad" : ""}`, "text-anchor": "middle" }, label(edge))),
+    svg("defs", {}, ["calm", "bad", "may"].map((kind) => svg("marker", { id: `arrow-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
+      svg("path", { d: "M0 0.6 L7.4 4 L0 7.4 z", class: `arrow ${kind}` })))),
+    paths.map(({ edge, d }) => svg("path", { d, class: `edge ${tone(edge)}`, "stroke-width": edge.did ? 1.5 + Math.min(2.5, Math.log10(1 + (edge.rate ?? 0))) : 1, "marker-end": `url(#arrow-${tone(edge)})` })),
     boxes.map(({ node, x, y, w, h: tall }) => svg("g", {},
       svg("rect", { x, y, width: w, height: tall, rx: node.kind === "service" ? 10 : tall / 2, class: `node ${node.kind}` }),
-      svg("text", { x: x + w / 2, y: y + tall / 2 + 5, "text-anchor": "middle", class: "node-name" }, node.id.length > 19 ? `${node.id.slice(0, 18)}…` : node.id,
-        svg("title", {}, node.id)))));
+      svg("text", { x: x + w / 2, y: y + tall / 2 + 5, "text-anchor": "middle", class: "node-name" }, svg("title", {}, node.id), node.id.length * 9 > w - 16 ? `${node.id.slice(0, Math.floor((w - 24) / 9))}…` : node.id))),
+    labels(paths.filter(({ edge }) => edge.did), boxes));
+}
+
+/** The figures on the lines, each where it covers no node and no other figure. */
+function labels(paths, boxes) {
+  const taken = boxes.map(({ x, y, w, h: tall }) => [x, y, x + w, y + tall]);
+  return paths.map(({ edge, at }) => {
+    const text = label(edge);
+    const half = text.length * 3.3 + 4;
+    const spots = [0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8].flatMap((t) => [0, -14, 14].map((by) => {
+      const [x, y] = at(t);
+      return [x, y + by, [x - half, y + by - 9, x + half, y + by + 9]];
+    }));
+    const clear = ([, , one]) => !taken.some((other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1]);
+    const [x, y, box] = spots.find(clear) ?? spots[0];
+    taken.push(box);
+    return svg("g", {},
+      svg("rect", { x: x - half + 2, y: y - 9, width: 2 * half - 4, height: 18, rx: 5, class: "edge-paper" }),
+      svg("text", { x, y: y + 4, class: `edge-label ${hurt(edge) ? "bad" : ""}`, "text-anchor": "middle" }, text));
+  });
 }
 
 function label(edge) {
   const parts = [];
   if (edge.rate !== null && edge.rate !== undefined) parts.push(`${short(edge.rate)}/s`);
   else parts.push(plural(edge.requests, "request"));
-  if (edge.p95_ms !== null && edge.p95_ms !== undefined) parts.push(`p95 ${short(edge.p95_ms)} ms`);
+  if (edge.p95_ms !== null && edge.p95_ms !== undefined) parts.push(`${short(edge.p95_ms)} ms`);
   const failed = edge.errors + edge.refused;
   if (failed > 0) parts.push(plural(failed, "error"));
   return parts.join(" · ");

@@ -1,35 +1,47 @@
-// Where the nodes of a graph go: callers before the called, in columns (wide) or in rows (narrow).
+// Where the nodes of a graph go: callers before the called, in columns, or in rows where the screen is narrow.
+// A call that skips a layer gets a lane of its own through it, so that no line crosses a node.
 
-const BOX = { w: 168, h: 44 };
-const GAP = { wide: { along: 150, across: 34 }, tall: { along: 64, across: 24 } };
-const MARGIN = 24;
+const NODE = { w: 168, h: 44 };
+const LANE = 26;
+const MARGIN = 22;
 
-/** {width, height, boxes: [{node, x, y, w, h}], paths: [{edge, d, x, y}]}; x and y of a path are its label's. */
-export function layout(nodes, edges, vertical) {
+/** {width, height, boxes: [{node, x, y, w, h}], paths: [{edge, d, at(t)}]} */
+export function layout(nodes, edges, narrow) {
   const rank = ranks(nodes, edges);
   const layers = [];
-  for (const node of nodes) (layers[rank.get(node.id)] ??= []).push(node);
-  order(layers, edges);
+  for (const node of nodes) (layers[rank.get(node.id)] ??= []).push({ id: node.id, node });
+  const chains = edges.filter((edge) => rank.has(edge.from) && rank.has(edge.to)).map((edge) => ({ edge, items: chain(edge, rank, layers) }));
+  order(layers, chains);
 
-  const gap = vertical ? GAP.tall : GAP.wide;
-  const w = vertical ? 140 : BOX.w;
-  // On a narrow screen a layer is broken into lines of two.
-  const rows = vertical ? layers.flatMap((layer) => chunks(layer, 2)) : layers;
-  const [along, across] = vertical ? [BOX.h + gap.along, w + gap.across] : [w + gap.along, BOX.h + gap.across];
-  const widest = Math.max(1, ...rows.map((row) => row.length));
-  const place = new Map();
-  rows.forEach((row, at) => row.forEach((node, index) => {
-    const side = MARGIN + ((widest - row.length) / 2 + index) * across;
-    const front = MARGIN + at * along;
-    place.set(node.id, vertical ? { node, x: side, y: front, w, h: BOX.h } : { node, x: front, y: side, w, h: BOX.h });
-  }));
-  const length = 2 * MARGIN + rows.length * along - gap.along;
-  const breadth = 2 * MARGIN + widest * across - gap.across;
+  const widest = Math.max(1, ...layers.map((layer) => layer.filter((item) => item.node).length));
+  const vertical = narrow && widest <= 2;
+  const box = vertical ? { w: 124, h: 40 } : NODE;
+  const [deep, broad] = vertical ? [box.h, box.w] : [box.w, box.h];
+  const [between, beside] = vertical ? [72, 18] : [190, 26];
+  const breadth = (item) => (item.node ? broad : LANE);
+  const total = (layer) => layer.reduce((sum, item) => sum + breadth(item), 0) + beside * (layer.length - 1);
+  const most = Math.max(...layers.map(total));
+  layers.forEach((layer, at) => {
+    let side = MARGIN + (most - total(layer)) / 2;
+    for (const item of layer) {
+      item.front = MARGIN + at * (deep + between);
+      item.middle = side + breadth(item) / 2;
+      side += breadth(item) + beside;
+    }
+  });
+
+  const point = (along, across) => (vertical ? [across, along] : [along, across]);
+  const length = 2 * MARGIN + layers.length * (deep + between) - between;
+  const size = 2 * MARGIN + most;
+  ports(chains, broad);
   return {
-    width: vertical ? breadth : length,
-    height: vertical ? length : breadth,
-    boxes: [...place.values()],
-    paths: edges.filter((edge) => place.has(edge.from) && place.has(edge.to)).map((edge) => path(edge, place.get(edge.from), place.get(edge.to), vertical)),
+    width: vertical ? size : length,
+    height: vertical ? length : size,
+    boxes: layers.flat().filter((item) => item.node).map((item) => {
+      const [x, y] = point(item.front, item.middle - broad / 2);
+      return { node: item.node, x, y, ...box };
+    }),
+    paths: chains.map((each) => path(each, deep, between, point)),
   };
 }
 
@@ -37,11 +49,10 @@ export function layout(nodes, edges, vertical) {
 function ranks(nodes, edges) {
   const calls = new Map(nodes.map((node) => [node.id, []]));
   for (const edge of edges) if (edge.from !== edge.to) calls.get(edge.from)?.push(edge.to);
-  const rank = new Map(nodes.map((node) => [node.id, 0]));
+  const rank = new Map(nodes.map((node) => [node.id, -1]));
   const open = new Set();
   const visit = (id, depth) => {
-    if (open.has(id) || !rank.has(id) || depth > nodes.length) return;
-    if (depth < rank.get(id) || (depth === rank.get(id) && depth > 0)) return;
+    if (!rank.has(id) || open.has(id) || depth <= rank.get(id)) return;
     rank.set(id, depth);
     open.add(id);
     for (const next of calls.get(id)) visit(next, depth + 1);
@@ -49,42 +60,63 @@ function ranks(nodes, edges) {
   };
   const called = new Set(edges.map((edge) => edge.to));
   for (const node of nodes) if (!called.has(node.id)) visit(node.id, 0);
-  for (const node of nodes) if (called.has(node.id) && rank.get(node.id) === 0) visit(node.id, 0);
+  for (const node of nodes) if (rank.get(node.id) < 0) visit(node.id, 0);
   const used = [...new Set(rank.values())].sort((a, b) => a - b);
   return new Map([...rank].map(([id, value]) => [id, used.indexOf(value)]));
 }
 
-/** In each layer, nodes stand near those that call them. */
-function order(layers, edges) {
-  layers.forEach((layer, at) => {
-    if (at === 0) return;
-    const before = new Map(layers[at - 1].map((node, index) => [node.id, index]));
-    const weight = (node) => {
-      const callers = edges.filter((edge) => edge.to === node.id && before.has(edge.from)).map((edge) => before.get(edge.from));
-      return callers.length ? callers.reduce((a, b) => a + b, 0) / callers.length : layer.indexOf(node);
-    };
-    const weights = new Map(layer.map((node) => [node.id, weight(node)]));
-    layer.sort((a, b) => weights.get(a.id) - weights.get(b.id));
-  });
+/** The places that a call passes: its ends, and a lane in each layer between them. */
+function chain(edge, rank, layers) {
+  const find = (id) => layers[rank.get(id)].find((item) => item.id === id);
+  const lanes = [];
+  for (let at = rank.get(edge.from) + 1; at < rank.get(edge.to); at += 1) {
+    const lane = { id: `${edge.from} ${edge.to} ${at}`, node: null };
+    layers[at].push(lane);
+    lanes.push(lane);
+  }
+  return [find(edge.from), ...lanes, find(edge.to)];
 }
 
-function path(edge, from, to, vertical) {
-  const [a, b] = vertical
-    ? [{ x: from.x + from.w / 2, y: from.y + from.h }, { x: to.x + to.w / 2, y: to.y }]
-    : [{ x: from.x + from.w, y: from.y + from.h / 2 }, { x: to.x, y: to.y + to.h / 2 }];
-  const back = vertical ? b.y < a.y : b.x < a.x;
-  const pull = back ? 90 : Math.max(30, Math.abs(vertical ? b.y - a.y : b.x - a.x) / 2);
-  const [c, d] = vertical ? [{ x: a.x, y: a.y + pull }, { x: b.x, y: b.y - pull }] : [{ x: a.x + pull, y: a.y }, { x: b.x - pull, y: b.y }];
+/** In each layer, everything stands near what leads to it. */
+function order(layers, chains) {
+  for (let at = 1; at < layers.length; at += 1) {
+    const before = new Map(layers[at - 1].map((item, index) => [item, (index + 0.5) / layers[at - 1].length]));
+    const weight = new Map(layers[at].map((item, index) => {
+      const from = chains.flatMap(({ items }) => items.map((each, n) => (each === item ? before.get(items[n - 1]) : undefined))).filter((each) => each !== undefined);
+      return [item, from.length ? from.reduce((a, b) => a + b, 0) / from.length : (index + 0.5) / layers[at].length];
+    }));
+    layers[at].sort((a, b) => weight.get(a) - weight.get(b));
+  }
+}
+
+/** Lines that begin or end at one node are spread along its side. */
+function ports(chains, broad) {
+  const spread = (list, mine, other) => {
+    list.sort((a, b) => other(a).middle - other(b).middle);
+    list.forEach((each, index) => mine(each, ((index + 1) / (list.length + 1) - 0.5) * Math.min(broad * 0.7, 16 * list.length)));
+  };
+  for (const item of new Set(chains.flatMap(({ items }) => [items[0], items.at(-1)]))) {
+    spread(chains.filter(({ items }) => items[0] === item), (each, by) => (each.out = by), ({ items }) => items[1]);
+    spread(chains.filter(({ items }) => items.at(-1) === item), (each, by) => (each.in = by), ({ items }) => items.at(-2));
+  }
+}
+
+function path({ edge, items, out, in: into }, deep, between, point) {
+  const [first, last] = [items[0], items.at(-1)];
+  const stops = [[first.front + deep, first.middle + out]];
+  for (const lane of items.slice(1, -1)) stops.push([lane.front, lane.middle], [lane.front + deep, lane.middle]);
+  stops.push([last.front, last.middle + into]);
+  const curves = [];
+  for (let at = 0; at + 1 < stops.length; at += 1) {
+    const [[a, b], [c, d]] = [stops[at], stops[at + 1]];
+    const pull = c > a ? (c - a) / 2 : between * 0.6; // backwards: a loop out of the one side and into the other
+    curves.push([[a, b], [a + pull, b], [c - pull, d], [c, d]].map(([along, across]) => point(along, across)));
+  }
+  const longest = curves[0];
   return {
     edge,
-    d: `M${a.x} ${a.y} C${c.x} ${c.y} ${d.x} ${d.y} ${b.x} ${b.y}`,
-    x: (a.x + 3 * c.x + 3 * d.x + b.x) / 8,
-    y: (a.y + 3 * c.y + 3 * d.y + b.y) / 8 - 6,
+    d: curves.map(([p, q, r, s], at) => `${at ? "" : `M${p.join(" ")} `}C${q.join(" ")} ${r.join(" ")} ${s.join(" ")}`).join(" "),
+    /** The point at share t of the first curve, where the label goes. */
+    at: (t) => [0, 1].map((axis) => [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3].reduce((sum, share, n) => sum + share * longest[n][axis], 0)),
   };
-}
-
-function chunks(list, size) {
-  const found = [];
-  for (let at = 0; at < list.length; at += size) found.push(list.slice(at, at + size));
-  return found;
 }

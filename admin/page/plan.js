@@ -12,7 +12,8 @@ const ORDER = ["destroy", "replace", "create", "update", "none"];
 export function planTable(event) {
   const entries = Object.entries(event.services ?? {}).filter(([, entry]) => entry && typeof entry === "object");
   if (entries.length === 0) return h("p", {}, "There is nothing to change.");
-  const rank = ([name, entry]) => (ORDER.indexOf(entry.action) + ORDER.length) % (ORDER.length + 1) * 1000 + (name === "" ? 1 : 0);
+  // Words that this page does not know stand before what is left alone.
+  const rank = ([, entry]) => (ORDER.includes(entry.action) ? ORDER.indexOf(entry.action) : ORDER.length - 1.5);
   entries.sort((a, b) => rank(a) - rank(b) || a[0].localeCompare(b[0]));
   return table("What would change", ["Service", "What happens", "Why"], entries.map(([name, entry]) => [
     name || "(network, edge, images)", action(entry), why(entry)]));
@@ -24,10 +25,10 @@ function action(entry) {
 }
 
 function why(entry) {
-  const reasons = [entry.reasons, entry.reason, entry.why].flat().filter((text) => typeof text === "string" && text);
+  const reasons = [entry.reasons, entry.reason].flat().map((each) => each?.text ?? each).filter((text) => typeof text === "string" && text);
   const steps = entry.steps && typeof entry.steps === "object"
     ? Object.entries(entry.steps).map(([step, what]) => `${step}: ${typeof what === "string" ? what : JSON.stringify(what)}`) : [];
-  const known = new Set(["action", "steps", "reasons", "reason", "why"]);
+  const known = new Set(["action", "steps", "reasons", "reason"]);
   const others = Object.entries(entry).filter(([key, value]) => !known.has(key) && value !== null && value !== "" && !(Array.isArray(value) && value.length === 0))
     .map(([key, value]) => `${key.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
   const lines = [...reasons, ...others];

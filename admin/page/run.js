@@ -7,7 +7,7 @@ import { ago, clock, duration, full, seconds } from "./format.js";
 import { mayCancel, mayDeploy } from "./me.js";
 import { healthPill, outcomePill, problemBox, table } from "./parts.js";
 import { approval, planTable } from "./plan.js";
-import { KINDS, PHASES } from "./words.js";
+import { DONE, KINDS, PHASES } from "./words.js";
 
 const KEEP = 4000;
 
@@ -110,8 +110,8 @@ function parts(started) {
     result.hidden = false;
     put(result, h("h2", {}, "Outcome"),
       why && h("div", { class: event.outcome === "ok" ? "note" : "problem" }, h("p", { class: "pre" }, h("strong", {}, why)), hint && h("p", { class: "hint pre" }, hint)),
-      services.length > 0 && table("Services after the run", ["Service", "Health", "Reason"], services.map((each) => [
-        each.service, healthPill(each.status), h("bdi", {}, each.reason || "–")])),
+      services.length > 0 && table("Services after the run", ["Service", "This run", "Health", "Reason"], services.map((each) => [
+        each.service, DONE[each.outcome] ?? each.outcome ?? "–", each.status ? healthPill(each.status) : "–", h("bdi", { class: "pre" }, each.reason || "–")])),
       !why && services.length === 0 && h("p", {}, event.outcome === "ok" ? (run.kind === "plan" ? "The plan is ready; nothing was changed." : "Done.") : `It ended: ${event.outcome}.`));
     announce(`The run has ended: ${event.outcome}. ${why}`.slice(0, 300));
     const length = seconds(event.ts) - seconds(run.started);
@@ -137,7 +137,7 @@ function line(event) {
   switch (event.type) {
     case "log": return event.line;
     case "phase": return `── ${PHASES[event.phase] ?? event.phase}${event.state === "start" || !event.state ? "" : ` ${event.state}`}${event.seconds ? ` (${duration(event.seconds)})` : ""}`;
-    case "service": return `${event.service || "stack"}: ${event.step} ${event.action ?? ""} ${event.state ?? ""}${event.seconds ? ` (${duration(event.seconds)})` : ""}`;
+    case "service": return `${event.service || "stack"}: ${event.step} ${event.action ?? ""} ${event.state ?? ""}${event.seconds ? ` (${duration(event.seconds)})` : ""}${event.reason ? `\n  ${event.reason}` : ""}`;
     case "diagnostic": return `${event.severity}: ${event.message}${event.hint ? `\n  ${event.hint}` : ""}`;
     case "plan": return `plan: ${event.changes} of ${Object.keys(event.services ?? {}).length} change`;
     case "result": return `result: ${event.outcome}${event.exit_code ? `, exit code ${event.exit_code}` : ""}`;

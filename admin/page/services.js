@@ -18,13 +18,15 @@ export async function showServices(root, { signal }) {
     h("div", { class: "title" }, h("h1", {}, "Services"), mayDeploy() && h("a", { class: "button primary", href: "#/new" }, "Deploy")),
     summary, trouble, list);
   let ends = new Map();
+  let services = null;
   get("/v1/certificates", signal).then(({ certificates }) => {
     ends = new Map(certificates.map((each) => [each.name, each.not_after]));
+    if (services) paint(services, ends, summary, list);
   }, () => {});
   while (!signal.aborted) {
     if (!document.hidden) {
       try {
-        const { services } = await get("/v1/services", signal);
+        ({ services } = await get("/v1/services", signal));
         put(trouble);
         paint(services, ends, summary, list);
       } catch (err) {

@@ -21,6 +21,9 @@ export const OUTCOMES = {
   unknown: ["wait", "Unknown outcome"],
 };
 
+/** What a run did with a service. */
+export const DONE = { deployed: "Deployed", unchanged: "Unchanged", held: "Held at its last good revision", left_out: "Left out", failed: "Failed" };
+
 export const ACTIONS = {
   create: ["+", "New", "good"],
   replace: ["⟳", "Replaced", "wait"],

@@ -57,7 +57,7 @@ if "PRINT" in todo:
 if "DUMP_ENV" in todo:
     Path(todo["DUMP_ENV"]).write_text(json.dumps({"env": dict(os.environ), "argv": sys.argv}))
 if verb == "plan":
-    emit("plan", services={"a": {"action": "create", "steps": {}}}, changes=1)
+    emit("plan", services=json.loads(todo.get("PLAN", '{"a": {"action": "create", "steps": {}}}')), changes=1)
 for number in range(int(todo.get("STEPS", "3"))):
     emit("log", line=f"step {number}")
     time.sleep(float(todo.get("PAUSE", "0")))
