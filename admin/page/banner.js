@@ -31,6 +31,11 @@ export function stop() {
   box.hidden = true;
 }
 
+/** Look at once: something has happened. */
+export function lookNow() {
+  if (stopped && !stopped.signal.aborted) look();
+}
+
 /** Ask, then cancel a run. */
 export async function cancel(run, failed = () => {}) {
   const sure = await confirm("Cancel this run?",

@@ -7,16 +7,21 @@ import { pill, problemBox, table } from "./parts.js";
 import { ACTIONS } from "./words.js";
 
 const ORDER = ["destroy", "replace", "create", "update", "none"];
+const STEPS = ["image", "volume", "pod", "app", "sidecar", "gate"];
 
 /** The table of a `plan` event. Whatever else a service's entry says is shown as it came. */
 export function planTable(event) {
   const entries = Object.entries(event.services ?? {}).filter(([, entry]) => entry && typeof entry === "object");
-  if (entries.length === 0) return h("p", {}, "There is nothing to change.");
+  const left = entries.filter(([, entry]) => entry.action === "none" && !(entry.reasons?.length > 0)).map(([name]) => name).filter(Boolean).sort();
+  const told = entries.filter(([name, entry]) => entry.action !== "none" || (name && entry.reasons?.length > 0));
   // Words that this page does not know stand before what is left alone.
   const rank = ([, entry]) => (ORDER.includes(entry.action) ? ORDER.indexOf(entry.action) : ORDER.length - 1.5);
-  entries.sort((a, b) => rank(a) - rank(b) || a[0].localeCompare(b[0]));
-  return table("What would change", ["Service", "What happens", "Why"], entries.map(([name, entry]) => [
-    name || "(network, edge, images)", action(entry), why(entry)]));
+  told.sort((a, b) => rank(a) - rank(b) || a[0].localeCompare(b[0]));
+  return h("div", {},
+    told.length > 0 && table("What would change", ["Service", "What happens", "Why"], told.map(([name, entry]) => [
+      name || "shared by all", action(entry), why(entry)])),
+    left.length > 0 && h("p", { class: "hint" }, `Left alone: ${left.join(", ")}.`),
+    entries.length === 0 && h("p", {}, "There is nothing to change."));
 }
 
 function action(entry) {
@@ -26,8 +31,7 @@ function action(entry) {
 
 function why(entry) {
   const reasons = [entry.reasons, entry.reason].flat().map((each) => each?.text ?? each).filter((text) => typeof text === "string" && text);
-  const steps = entry.steps && typeof entry.steps === "object"
-    ? Object.entries(entry.steps).map(([step, what]) => `${step}: ${typeof what === "string" ? what : JSON.stringify(what)}`) : [];
+  const steps = entry.steps && typeof entry.steps === "object" ? byAction(entry.steps) : [];
   const known = new Set(["action", "steps", "reasons", "reason"]);
   const others = Object.entries(entry).filter(([key, value]) => !known.has(key) && value !== null && value !== "" && !(Array.isArray(value) && value.length === 0))
     .map(([key, value]) => `${key.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
@@ -36,6 +40,17 @@ function why(entry) {
     lines.length > 0 && h("ul", { class: "plain" }, lines.map((text) => h("li", {}, h("bdi", {}, text)))),
     steps.length > 0 && h("p", { class: "quiet-text" }, steps.join(" · ")),
     lines.length + steps.length === 0 && "–");
+}
+
+/** Steps by what happens to them: "replace: image, pod, app". */
+function byAction(steps) {
+  const place = ([step]) => (STEPS.includes(step) ? STEPS.indexOf(step) : STEPS.length);
+  const found = new Map();
+  for (const [step, what] of Object.entries(steps).sort((a, b) => place(a) - place(b))) {
+    const word = typeof what === "string" ? what : JSON.stringify(what);
+    found.set(word, [...(found.get(word) ?? []), step]);
+  }
+  return [...found].map(([word, names]) => `${word}: ${names.join(", ")}`);
 }
 
 /** The button that applies the plan of run `id`. The server refuses when anything was run since. */

@@ -1,9 +1,9 @@
 // One run: where it is, what came of it, its log; a plan can be approved.
 
 import { follow, get } from "./api.js";
-import { cancel, onRuns } from "./banner.js";
+import { cancel, lookNow, onRuns } from "./banner.js";
 import { announce, h, put } from "./dom.js";
-import { ago, clock, duration, full, seconds } from "./format.js";
+import { clock, duration, full, seconds } from "./format.js";
 import { mayCancel, mayDeploy } from "./me.js";
 import { healthPill, outcomePill, problemBox, table } from "./parts.js";
 import { approval, planTable } from "./plan.js";
@@ -37,7 +37,10 @@ export async function showRun(root, { signal, argument: id }) {
   };
   try {
     await follow({ path: () => `/v1/deploys/${id}/events?after=${seen}`, item, state: view.connection, signal });
-    if (ended) view.update(await get(`/v1/deploys/${id}`, signal));
+    if (ended) {
+      view.update(await get(`/v1/deploys/${id}`, signal));
+      lookNow();
+    }
   } catch (err) {
     if (!signal.aborted) view.trouble(err);
   }
@@ -58,7 +61,7 @@ function parts(started) {
   const all = [
     h("p", { class: "crumb" }, h("a", { href: "#/deploys" }, "Deploys")),
     h("div", { class: "title" }, h("h1", {}, KINDS[run.kind] ?? run.kind, " ", h("span", { class: "quiet-text" }, clock(run.started))), state),
-    h("p", { class: "lead" }, `Started ${ago(run.started)} by ${run.by_name || run.by}`, h("span", { class: "visually-hidden" }, `, ${full(run.started)}`), "."),
+    h("p", { class: "lead" }, `By ${run.by_name || run.by}, ${full(run.started)}.`),
     actions, trouble, result, plan,
     h("section", {}, h("h2", {}, "Progress"), phases),
     h("section", {}, h("div", { class: "title" }, h("h2", {}, "Log"), connection), log),
@@ -70,7 +73,7 @@ function parts(started) {
     put(state, outcomePill(run));
     put(actions,
       run.state === "running" && mayCancel(run) && h("button", { type: "button", class: "danger", onclick: () => cancel(run, (err) => put(trouble, problemBox(err))) }, "Cancel this run"),
-      run.state === "finished" && mayDeploy() && h("a", { class: "button", href: `#/new/${run.id}` }, "Edit and deploy this list again"));
+      run.state === "finished" && mayDeploy() && h("a", { class: "button", href: `#/new/${run.id}` }, "Edit this list and deploy it"));
   }
 
   function phase(event) {
@@ -107,12 +110,15 @@ function parts(started) {
     const services = (event.services ?? []).filter((each) => each && typeof each === "object");
     const why = event.error?.message ?? event.reason ?? "";
     const hint = event.error?.hint ?? "";
-    result.hidden = false;
+    const [sentence, ...details] = why.split("\n");
+    result.hidden = run.kind === "plan" && event.outcome === "ok";
     put(result, h("h2", {}, "Outcome"),
-      why && h("div", { class: event.outcome === "ok" ? "note" : "problem" }, h("p", { class: "pre" }, h("strong", {}, why)), hint && h("p", { class: "hint pre" }, hint)),
+      why && h("div", { class: event.outcome === "ok" ? "note" : "problem" }, h("p", {}, h("strong", {}, sentence)),
+        details.length > 0 && h("div", { class: "log said", tabindex: "0", role: "region", "aria-label": "What was said" }, details.map((text) => h("p", {}, h("bdi", {}, text)))),
+        hint && h("p", { class: "hint pre" }, hint)),
       services.length > 0 && table("Services after the run", ["Service", "This run", "Health", "Reason"], services.map((each) => [
         each.service, DONE[each.outcome] ?? each.outcome ?? "–", each.status ? healthPill(each.status) : "–", h("bdi", { class: "pre" }, each.reason || "–")])),
-      !why && services.length === 0 && h("p", {}, event.outcome === "ok" ? (run.kind === "plan" ? "The plan is ready; nothing was changed." : "Done.") : `It ended: ${event.outcome}.`));
+      !why && services.length === 0 && h("p", {}, event.outcome === "ok" ? "Done." : `It ended: ${event.outcome}.`));
     announce(`The run has ended: ${event.outcome}. ${why}`.slice(0, 300));
     const length = seconds(event.ts) - seconds(run.started);
     if (length > 0) phases.append(h("li", { class: "total" }, h("span", { class: "sign", "aria-hidden": "true" }, "■"), h("span", {}, "In all"), h("span", { class: "quiet-text took" }, duration(length))));

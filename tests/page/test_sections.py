@@ -238,7 +238,7 @@ def test_what_a_plan_says_besides_is_shown_as_it_came(app: App, tab: Visit) -> N
     expect(rows).to_have_count(4)
     expect(rows.nth(1)).to_contain_text("gone")
     expect(rows.nth(1)).to_contain_text("Removed")
-    for text in ("Replaced", "a new commit", "drain seconds: 3", "pod: replace"):
+    for text in ("Replaced", "a new commit", "drain seconds: 3", "replace: pod"):
         expect(rows.filter(has_text="web")).to_contain_text(text)
     expect(rows.filter(has_text="odd")).to_contain_text("rewire")
     expect(rows.filter(has_text="odd")).to_contain_text(f"note: {SHOWN}")
@@ -288,3 +288,11 @@ def test_an_admin_app_that_is_away_is_said_and_its_return_is_noticed(app: App, t
     expect(tab.page.get_by_role("alert")).to_contain_text("The admin app cannot be reached.")
     tab.page.context.set_offline(False)
     expect(tab.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_script_that_does_not_arrive_is_said(tabs: Callable[..., Visit]) -> None:
+    """Not an empty page."""
+    tab = tabs()
+    tab.page.route("**/page/graph.js", lambda route: route.abort())
+    tab.open()
+    expect(tab.page.get_by_role("alert")).to_have_text("This page could not be loaded whole. Reload it.")

@@ -101,6 +101,7 @@ def visit(browser: Browser, url: str, *, dark: bool = False, size: tuple[int, in
     try:
         yield tab
     finally:
+        print("the browser's console:", tab.complaints)
         context.close()
 
 
