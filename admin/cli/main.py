@@ -262,6 +262,24 @@ def history(stack: str | None, as_json: bool, service: str) -> int:
     return show(_resolve(stack), service, as_json=as_json)
 
 
+@cli.command()
+@_JSON
+@_WAIT
+@click.option(
+    "--keep", type=click.IntRange(1), default=5, show_default=True, help="Generations of each service to keep."
+)
+@click.option(
+    "--unused-for", "unused", type=click.FloatRange(0), default=7, show_default=True, help="Days for cache entries."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.pass_obj
+def prune(stack: str | None, as_json: bool, wait: float, keep: int, unused: float, dry_run: bool) -> int:
+    """Remove images that no rollback needs, and what in the cache nobody has used for long."""
+    from admin.cli.prune import run
+
+    return run(_resolve(stack), keep=keep, unused=unused, dry_run=dry_run, as_json=as_json, wait=wait)
+
+
 def load_dotenv() -> None:
     """Read `.env` of the working folder or the checkout; what the environment already has wins."""
     from dotenv import dotenv_values, find_dotenv

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 from karst.files import cache_dir, disk_errors, locked, tree_hash, write_atomic
 
 _LEFTOVER_SECONDS = 24 * 3600
+_ROOT = re.compile(r"[0-9a-f]{12}", re.ASCII)
 SNAPSHOT_SECONDS = 7 * 24 * 3600
 
 
@@ -117,18 +119,37 @@ def add(key: str, revision: str, folder: Path, checkout: Checkout) -> Checkout:
 def prune(older: float, below: str = "") -> int:
     """Remove checkouts (below ``src/<below>``) not used for ``older`` seconds; return the bytes of their files."""
     freed = 0
-    for meta in (cache_dir() / "src" / below).rglob("*.json"):
-        root = meta.with_suffix("")
-        try:
-            if time.time() - meta.stat().st_mtime < older or not root.is_dir() or ".tmp" in meta.parts:
-                continue
-            meta.unlink()  # first: without it the folder is no checkout
-            freed += _count(root)[1]
-        except OSError:
-            continue
-        shutil.rmtree(root, ignore_errors=True)
-        root.with_name(f"{root.name}.paths").unlink(missing_ok=True)
+    for root in unused(time.time() - older, below):
+        with contextlib.suppress(OSError):
+            size = _count(root)[1]
+            remove(root)
+            freed += size
     return freed
+
+
+def unused(before: float, below: str = "") -> list[Path]:
+    """The folders of the checkouts (below ``src/<below>``) that were last used before that time."""
+    home = cache_dir() / "src"
+    found, pending = [], [home / below]
+    while pending:
+        with contextlib.suppress(OSError):
+            here = {entry.name: entry for entry in os.scandir(pending.pop()) if entry.path != str(home / ".tmp")}
+            for name, entry in here.items():
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                meta = here.get(f"{name}.json") if _ROOT.fullmatch(name) else None
+                if meta is None:
+                    pending.append(Path(entry.path))
+                elif meta.stat().st_mtime < before:
+                    found.append(Path(entry.path))
+    return sorted(found)
+
+
+def remove(root: Path) -> None:
+    """Remove a checkout and what is remembered of it."""
+    root.with_name(f"{root.name}.json").unlink()  # first: without it the folder is no checkout
+    shutil.rmtree(root, ignore_errors=True)
+    root.with_name(f"{root.name}.paths").unlink(missing_ok=True)
 
 
 def measured(folder: Path) -> Checkout:
