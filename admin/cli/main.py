@@ -146,6 +146,16 @@ def destroy(stack: str | None, events: bool, yes: bool, wait: float, keep_images
 
 @cli.command()
 @_JSON
+@click.pass_obj
+def status(stack: str | None, as_json: bool) -> int:
+    """Show what runs, what an earlier deploy left, who holds the stack, and how the last run ended."""
+    from admin.cli.status import show
+
+    return show(_resolve(stack), as_json=as_json)
+
+
+@cli.command()
+@_JSON
 @click.argument("services", nargs=-1)
 @click.pass_obj
 def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:

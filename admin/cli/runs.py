@@ -18,6 +18,7 @@ from admin.cli import output, records, sweeping
 from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
+from admin.cli.status import note_run
 from karst import containers, discovery, kept_logs, manifest, plans, preflight, settled
 from karst.errors import Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
@@ -331,6 +332,9 @@ def _run(
             services=run.record.rows(output.health_rows(run.answers), run.holding.held),
             **({"error": error.to_dict()} if error else {}),
         )
+        if verb != "plan" and code != Exit.BUSY:
+            message = error.message if error else ""
+            note_run(stack, run=verb, outcome=_outcome(code), error=message, held=run.holding.notes())
     if run.answers and not as_events:
         output.health_table(run.answers)
     if error and not as_events:

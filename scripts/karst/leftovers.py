@@ -24,22 +24,35 @@ _SKEW = 2.0
 
 def recorded(state_file: Path) -> dict[str, set[str]]:
     """Ids by resource type (``docker_container``, ``docker_network``) in the state, objects to be removed included."""
+    found: dict[str, set[str]] = {}
+    for kind, identifier, _ in _instances(state_file):
+        found.setdefault(kind, set()).add(identifier)
+    return found
+
+
+def deposed(state_file: Path) -> set[str]:
+    """Ids of the containers that Terraform has replaced and not yet removed."""
+    return {identifier for kind, identifier, old in _instances(state_file) if old and kind == "docker_container"}
+
+
+def _instances(state_file: Path) -> list[tuple[str, str, bool]]:
+    """(resource type, id, whether it is only there to be removed) of every object in the state."""
     try:
         text = state_file.read_text()
         state = json.loads(text) if text.strip() else {}  # Terraform makes an empty one first, to lock it
-        found: dict[str, set[str]] = {}
-        for resource in state.get("resources", []):
-            for instance in resource.get("instances", []):
-                found.setdefault(resource["type"], set()).add(str((instance.get("attributes") or {}).get("id") or ""))
+        return [
+            (resource["type"], str((one.get("attributes") or {}).get("id") or ""), bool(one.get("deposed")))
+            for resource in state.get("resources", [])
+            for one in resource.get("instances", [])
+        ]
     except FileNotFoundError:
-        return {}
+        return []
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
         raise KarstError(
             f"the state {state_file} cannot be read ({type(err).__name__}), so nothing was removed",
             hint="restore it from its backup beside it, or run `iac destroy`",
             code="bad_state",
         ) from err
-    return found
 
 
 def unrecorded(members: Sequence[Member], known: dict[str, set[str]]) -> list[Member]:
