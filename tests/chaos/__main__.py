@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument(
         "--path", choices=PATHS, action="append", help="where the load comes from (default: both, in turn)"
     )
+    parser.add_argument("--only", default="", metavar="TEXT", help="of a part, the scenarios with this in their name")
     parser.add_argument(
         "--write-docs", action="store_true", help="keep the results and put them into docs/reliability.md"
     )
@@ -29,10 +30,9 @@ def main() -> int:
         parser.error(f"no part `{unknown[0]}`: there are {', '.join(PARTS)}")
     bad = 0
     for part in options.parts or PARTS:
-        found = importlib.import_module(f"tests.chaos.{part}").run(options.path or list(PATHS), options.only)
-        if options.write_docs:
-            results.save(part, found)
-        for result in found:
+        for result in importlib.import_module(f"tests.chaos.{part}").run(options.path or list(PATHS), options.only):
+            if options.write_docs:
+                results.save(part, result)
             if part in ("deploys", "rotations"):
                 bad += lost(result)
     if options.write_docs:

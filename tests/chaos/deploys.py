@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,16 @@ from tests.chaos.traffic import Traffic, beyond, senders
 BEYOND = 60.0  # seconds of a stream that a drain does not wait for
 
 
-def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
     """Every scenario whose name has ``only`` in it, on each of ``paths``, on one stack."""
-    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
             stage.deploy()
             for path in paths:
-                results += [scenario(stage, path) for name, scenario in SCENARIOS.items() if only in name]
+                yield from (scenario(stage, path) for name, scenario in SCENARIOS.items() if only in name)
         finally:
             stage.close()
-    return results
 
 
 def good(stage: Stage, path: str) -> dict[str, Any]:

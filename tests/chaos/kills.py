@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,28 @@ KILL_RATE = 50.0  # requests a second of each protocol on each path
 PATIENCE = 40.0  # seconds until a service is back by itself, else it is helped
 
 
-def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
     """Every kill whose name has ``only`` in it, on one stack, with load on both paths; the engine on one of its own."""
-    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
             stage.deploy()
             for name, victim in VICTIMS.items():
                 if only in name:
-                    results.append(container(stage, name, victim))
-            results += [mid_apply(stage, program) for program in ("terraform", "iac") if only in program]
+                    yield container(stage, name, victim)
+            yield from (mid_apply(stage, program) for program in ("terraform", "iac") if only in program)
         finally:
             stage.close()
         if only not in "engine":
-            return results
+            return
         with Engine.borrowed() as engine:
             stage = Stage(Path(folder) / "private", engine=engine)
             try:
                 stage.deploy()
-                results += [
-                    engine_event(stage, "engine restarted", restart),
-                    engine_event(stage, "kill -9: dockerd, containerd and their shims", kill),
-                ]
+                yield engine_event(stage, "engine restarted", restart)
+                yield engine_event(stage, "kill -9: dockerd, containerd and their shims", kill)
             finally:
                 stage.close()
-    return results
 
 
 def first(stage: Stage, service: str, role: str) -> int:

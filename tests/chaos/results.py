@@ -14,15 +14,14 @@ FOLDER = Path(__file__).resolve().parent / "results"
 KEPT_FAILURES = 200  # of one scenario; counts and errors are complete
 
 
-def save(part: str, found: list[dict[str, Any]]) -> None:
-    """Keep the results of ``part``; those of the same scenario on the same path are replaced."""
+def save(part: str, result: dict[str, Any]) -> None:
+    """Keep a result of ``part``, in the place of an older one of the same scenario on the same path."""
     FOLDER.mkdir(exist_ok=True)
-    for result in found:
-        if "failures" in result:
-            result["failures"] = result["failures"][:KEPT_FAILURES]
-    again = {(result["name"], result["path"]) for result in found}
-    kept = [one for one in (load(part) or {"results": []})["results"] if (one["name"], one["path"]) not in again]
-    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(), "results": kept + found}
+    if "failures" in result:
+        result = {**result, "failures": result["failures"][:KEPT_FAILURES]}
+    same = (result["name"], result["path"])
+    kept = [one for one in (load(part) or {"results": []})["results"] if (one["name"], one["path"]) != same]
+    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(), "results": [*kept, result]}
     (FOLDER / f"{part}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,16 @@ from tests.chaos.stage import Stage
 from tests.chaos.traffic import Traffic, senders
 
 
-def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
     """Rotations whose name has ``only`` in it, on each of ``paths``, on one stack; no container may start again."""
-    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
             stage.deploy()
             for path in paths:
-                results += [scenario(stage, path) for name, scenario in SCENARIOS.items() if only in name]
+                yield from (scenario(stage, path) for name, scenario in SCENARIOS.items() if only in name)
         finally:
             stage.close()
-    return results
 
 
 def started(stage: Stage) -> dict[str, str]:

@@ -29,20 +29,19 @@ OVERLOAD, OVERLOAD_SECONDS, RECOVERY_SECONDS = 3, 60.0, 45.0
 GROUPS = 4  # HTTP and gRPC, from the caller and from the edge
 
 
-def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
     """Ramp, soak, overload: one result each. ``only`` may be ``overload``, which leaves the ten minutes out."""
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
             stage.deploy()
-            results = [ramp(stage)]
-            top = results[0]["held"]
+            first = ramp(stage)
+            yield first
             if only in "soak":
-                results.append(soak(stage, top))
-            results.append(overload(stage, top))
+                yield soak(stage, first["held"])
+            yield overload(stage, first["held"])
         finally:
             stage.close()
-    return results
 
 
 def both(stage: Stage, total: float) -> list[Sender]:

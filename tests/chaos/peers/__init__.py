@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,8 @@ CMD ["python", "/app/main.py"]
 """
 
 
-def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
+def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
     """A good and a bad deploy by each peer whose label has ``only`` in it, on each of ``paths``."""
-    results = []
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
@@ -50,13 +50,12 @@ def run(paths: list[str], only: str = "") -> list[dict[str, Any]]:
                 try:
                     peer.up()
                     for path in paths:
-                        results += peer.scenarios(path)
+                        yield from peer.scenarios(path)
                 finally:
                     peer.down()
         finally:
             stage.close()
             subprocess.run(["docker", "rmi", IMAGE], capture_output=True, check=False)
-    return results
 
 
 class Peer:
@@ -86,7 +85,7 @@ class Peer:
         """Name of the caller's container."""
         raise NotImplementedError
 
-    def scenarios(self, path: str) -> list[dict[str, Any]]:
+    def scenarios(self, path: str) -> Iterator[dict[str, Any]]:
         """A good deploy, a bad one, and back to a good one, which has to work before the next path."""
 
         def good(_: Traffic) -> dict[str, Any]:
@@ -102,12 +101,9 @@ class Peer:
             return {"exit": self.up()}
 
         time.sleep(3)
-        results = [
-            watch(f"{self.label}: good deploy", path, [self.sender(path)], good),
-            watch(f"{self.label}: bad deploy", path, [self.sender(path)], bad, after=OBSERVED),
-        ]
+        yield watch(f"{self.label}: good deploy", path, [self.sender(path)], good)
+        yield watch(f"{self.label}: bad deploy", path, [self.sender(path)], bad, after=OBSERVED)
         good(Traffic([]))
-        return results
 
     def sender(self, path: str) -> Sender:
         """The load of ``path``: from the caller by the services' names, or from the host by published ports."""

@@ -1,0 +1,64 @@
+"""The command behind `make chaos`: its parts, its results, and the tables that are made of them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import __main__ as chaos
+from tests.chaos import report, results
+from tests.chaos.scenario import lost
+
+GROUP = {"sent": 5400, "failed": 0, "p50_ms": 2.0, "p99_ms": 9.0, "down_seconds": 0.0, "versions": {"v1": [0, 20, 9]}}
+RESULT: dict[str, Any] = {
+    "name": "good deploy",
+    "path": "edge",
+    "seconds": 17.2,
+    "groups": {"edge|HTTP": {**GROUP, "failed": 3}, "edge|gRPC": GROUP, "edge|beyond": {**GROUP, "failed": 2}},
+    "failures": [["edge|beyond|server-sent", 20.0, "after", 21000.0, "closed"]],
+}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(report, "DOCS", tmp_path / "reliability.md")
+    (tmp_path / "reliability.md").write_text(report_text())
+    return tmp_path / "reliability.md"
+
+
+def report_text() -> str:
+    return (Path(chaos.__file__).parents[2] / "docs" / "reliability.md").read_text()
+
+
+@pytest.mark.parametrize("part", chaos.PARTS)
+def test_every_part_can_be_run_and_has_a_place_in_the_docs(part: str) -> None:
+    assert callable(importlib.import_module(f"tests.chaos.{part}").run)
+    assert f"<!-- {part}: begin -->" in report_text()
+    assert part in report.TABLES
+
+
+def test_an_unknown_part_is_refused_with_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["chaos", "deploy"])
+    with pytest.raises(SystemExit):
+        chaos.main()
+    assert "no part `deploy`: there are deploys, rotations" in capsys.readouterr().err
+
+
+def test_a_failed_request_fails_the_command_and_is_in_the_table(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not the streams that were meant to be cut. A second run of a scenario takes the first one's place."""
+    deploys = importlib.import_module("tests.chaos.deploys")
+    monkeypatch.setattr(deploys, "run", lambda paths, only: iter([RESULT, RESULT]))
+    monkeypatch.setattr(sys, "argv", ["chaos", "deploys", "--write-docs"])
+    assert lost(RESULT) == 3
+    assert chaos.main() == 1
+    text = kept.read_text()
+    assert text.count("| good deploy | edge | 3 / 5,400 | 0 / 5,400 |") == 1
+    assert "| edge | server-sent | 21 |" in text
+    assert "<!-- rotations: begin -->" in text
