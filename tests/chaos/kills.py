@@ -101,9 +101,14 @@ def container(stage: Stage, name: str, victim: Callable[[Stage], int]) -> dict[s
         alone = wait_well(stage, PATIENCE)
         if alone is not None:
             return {"serving_after": alone, "help": "none"}
-        traffic.mark("heal")
-        stage.kit.iac("heal", check=None)
-        return {"serving_after": round(PATIENCE + (wait_well(stage, PATIENCE) or PATIENCE), 1), "help": "iac heal"}
+        begin = time.monotonic()
+        for command in (["heal"], ["deploy", "--file", str(stage.kit.list_file)]):
+            helped = f"iac {command[0]}"
+            traffic.mark(helped)
+            stage.kit.iac(*command, check=None)
+            if wait_well(stage, PATIENCE / 2) is not None:
+                return {"serving_after": round(PATIENCE + time.monotonic() - begin, 1), "help": helped}
+        return {"serving_after": None, "help": "in vain: iac heal, iac deploy"}
 
     result = watch(f"kill -9: {name}", "both", senders(stage, "both", KILL_RATE), change, least=15)
     return converge(stage, result)
@@ -183,8 +188,10 @@ def engine_event(stage: Stage, name: str, event: Callable[[Engine], None]) -> di
 
 
 def converge(stage: Stage, result: dict[str, Any]) -> dict[str, Any]:
-    """Deploy once more, and see whether the plan after it is empty."""
+    """Deploy once more, and see whether all is well and the plan empty after it."""
     stage.deploy(check=None)
     result["pending"] = stage.pending()
-    print(f"  serving after {result['change'].get('serving_after')} s, plan after the next deploy: {result['pending']}")
+    result["well"] = stage.kit.iac("health", check=None).returncode == 0
+    change = {key: value for key, value in result["change"].items() if key != "said"}
+    print(f"  {change}, plan after the next deploy {result['pending']}, well {result['well']}", flush=True)
     return result

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -29,12 +32,26 @@ def write_app(folder: Path, name: str, version: str = "v1") -> None:
     shutil.copy2(APPS / "requirements.txt", folder / "requirements.txt")
 
 
+def quiet_ports(count: int) -> list[int]:
+    """Free ports of 127.0.0.1 that the kernel gives to no outgoing connection: the load opens thousands of those."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
 class Stage:
     """One deployed stack in a folder of its own; its services are folders there (`dir:`)."""
 
     def __init__(self, home: Path, *, engine: Engine | None = None) -> None:
-        settings = {"KARST_DRAIN_SECONDS": str(DRAIN_SECONDS), "KARST_GATE_TIMEOUT": str(GATE_SECONDS)}
-        self.kit = Kit(home, env=settings, engine=engine)
+        ports = dict(zip(("EDGE", "METRICS", "FRONT_DOOR"), quiet_ports(3), strict=True))
+        settings = {"DRAIN_SECONDS": DRAIN_SECONDS, "GATE_TIMEOUT": GATE_SECONDS}
+        settings |= {f"{name}_PORT": port for name, port in ports.items()}
+        self.kit = Kit(home, env={f"KARST_{name}": str(value) for name, value in settings.items()}, engine=engine)
+        self.kit.ports = {name.lower(): port for name, port in ports.items()}
         for name in (*CALLED, "caller"):
             write_app(home / name, name)
         shutil.copy2(HERE / "load.py", home / "caller" / "load.py")

@@ -19,9 +19,9 @@ from typing import Any
 
 from karst.toolchain import record
 from tests.chaos.scenario import watch
-from tests.chaos.stage import CALLED, CRASH, HERE, Stage, write_app
+from tests.chaos.stage import CALLED, CRASH, HERE, Stage, quiet_ports, write_app
 from tests.chaos.traffic import Sender, Traffic, here, lanes
-from tests.support.kit import docker, free_ports
+from tests.support.kit import docker
 
 FILES = Path(__file__).resolve().parent
 OBSERVED = 20.0  # seconds after a bad deploy: does it come back by itself?
@@ -66,7 +66,7 @@ class Peer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = f"karst-chaos-{secrets.token_hex(3)}"
-        self.ports = dict(zip(CALLED, free_ports(2), strict=True))
+        self.ports = dict(zip(CALLED, quiet_ports(2), strict=True))
         for service in (*CALLED, "caller"):
             write_app(folder / service, service)
             (folder / service / "Dockerfile").write_text(DOCKERFILE)
