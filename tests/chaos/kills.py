@@ -19,6 +19,7 @@ from tests.support.engine import Engine
 from tests.support.kit import IAC
 
 KILL_RATE = 50.0  # requests a second of each protocol on each path
+UNNOTICED = 15.0  # seconds from a killed deploy to the next one
 PATIENCE = 40.0  # seconds until a service is back by itself, else it is helped
 
 
@@ -131,8 +132,10 @@ def mid_apply(stage: Stage, program: str) -> dict[str, Any]:
             time.sleep(0.1)
         os.kill(process.pid if program == "iac" else _terraform(process.pid), signal.SIGKILL)
         process.wait(timeout=60)
+        traffic.mark("nobody looks")
+        time.sleep(UNNOTICED)
         traffic.mark("deploy again")
-        again = stage.kit.iac("deploy", "--file", str(stage.kit.list_file), "--lock-wait", "60s", check=None)
+        again = stage.kit.iac("deploy", "--file", str(stage.kit.list_file), "--lock-wait", "60", check=None)
         return {"serving_after": wait_well(stage, PATIENCE), "help": f"iac deploy (exit {again.returncode})"}
 
     result = watch(f"kill -9: {program} in the middle of an apply", "both", senders(stage, "both", KILL_RATE), change)
@@ -189,7 +192,7 @@ def engine_event(stage: Stage, name: str, event: Callable[[Engine], None]) -> di
 
 def converge(stage: Stage, result: dict[str, Any]) -> dict[str, Any]:
     """Deploy once more, and see whether all is well and the plan empty after it."""
-    stage.deploy(check=None)
+    result["next_deploy"] = stage.deploy(check=None)
     result["pending"] = stage.pending()
     result["well"] = stage.kit.iac("health", check=None).returncode == 0
     change = {key: value for key, value in result["change"].items() if key != "said"}

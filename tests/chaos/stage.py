@@ -55,10 +55,10 @@ class Stage:
         for name in (*CALLED, "caller"):
             write_app(home / name, name)
         shutil.copy2(HERE / "load.py", home / "caller" / "load.py")
-        called = {"port": 8000, "allow": ["caller", "operator"]}
-        self.kit.write_list(
-            [{"slug": "dir:web", "expose": True, **called}, {"slug": "dir:rpc", **called}, "dir:caller"]
-        )
+        # Without spans, which the peers' apps do not write either.
+        called = {"port": 8000, "allow": ["caller", "operator"], "otel": False}
+        web, rpc = {"slug": "dir:web", "expose": True, **called}, {"slug": "dir:rpc", **called}
+        self.kit.write_list([web, rpc, {"slug": "dir:caller", "otel": False}])
         self._number = 1
 
     def version(self, *services: str) -> str:

@@ -113,6 +113,10 @@ def test_a_drained_pod_stays_up_out_of_rotation_and_then_stops_at_once(changing:
     docker("exec", sidecar, "/opt/karst/drain", "0")
     assert changing.knock("api.pem", "web", path="/.karst/ready")["status"] == 503
     assert changing.knock("api.pem", "web")["status"] == 200, "what still arrives is still answered"
+    # Two checks later its callers know, and go on all the same: there is no other pod.
+    assert changing.call("web", "http://web/")["status"] == 200
+    time.sleep(5)
+    assert changing.call("web", "http://web/", method="POST", body="x")["status"] == 200
     begin = time.monotonic()
     docker("stop", "--time", "20", sidecar)
     assert time.monotonic() - begin < 2
