@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build corpus chaos lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build corpus chaos security lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -95,6 +95,11 @@ corpus: ## score the detection against what readers say of real repositories (te
 chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md (half an hour)
 	@$(tool)/tool --optional docker-compose
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
+
+security: bootstrap ## attack the mesh with real clients, fuzz the parsers, scan the code; writes docs/security.md's table (minutes)
+	@$(tool)/tool --optional grpcurl
+	@$(tool)/environment --security
+	@$(tool)/dev python $(tool)/security
 
 lint: ## every linter over everything
 	@$(tool)/terraform

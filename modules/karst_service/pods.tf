@@ -71,6 +71,8 @@ locals {
       local.app_env[name],
       service.identity.app_secrets_digest,
       [data.external.identity.result.uid, data.external.identity.result.gid],
+      # The provider replaces a container to change it: alone, the new app would find its ports taken by the old one.
+      service.cpus,
     ])), 0, 12)
   }
 
@@ -179,6 +181,14 @@ resource "docker_container" "app" {
   memory                = local.memory_mib[each.key]
   memory_swap           = local.memory_mib[each.key]
   cpus                  = each.value.cpus == null ? null : tostring(each.value.cpus)
+
+  # Against fork bombs. The provider has no pids_limit; this one counts all processes and threads of the apps' user on the
+  # host, so it is high enough for many services and low enough that the host keeps half of its process numbers.
+  ulimit {
+    name = "nproc"
+    soft = 8192
+    hard = 8192
+  }
 
   dynamic "mounts" {
     for_each = each.value.identity.app_secrets == "" ? [] : [each.value.identity.app_secrets]

@@ -85,7 +85,8 @@ def test_values_cannot_leave_their_place(parsed: dict[str, Any]) -> None:
     """A value with quotes, colons and line ends stays one value."""
     config = parsed["hostile stack"]
     assert config["node"]["cluster"] == '"] }\nadmin: {'
-    assert set(config) == {"node", "admin", "overload_manager", "stats_config", "static_resources"}
+    known = {"node", "admin", "overload_manager", "layered_runtime", "stats_config", "static_resources"}
+    assert set(config) == known
     app = next(one for one in parsed["health"]["static_resources"]["clusters"] if one["name"] == "app")
     assert app["health_checks"][0]["http_health_check"]["path"] == '/he"al: th?x=#1'
 

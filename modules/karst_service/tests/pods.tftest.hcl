@@ -104,6 +104,10 @@ run "only_the_pod_container_may_set_a_packet_filter" {
     error_message = "App and sidecar have no capability."
   }
   assert {
+    condition     = alltrue([for c in docker_container.app : one(c.ulimit).name == "nproc" && one(c.ulimit).hard == 8192])
+    error_message = "An app's fork bomb is bounded."
+  }
+  assert {
     condition     = alltrue([for c in concat(values(docker_container.app), values(docker_container.sidecar)) : c.read_only && contains(c.security_opts, "no-new-privileges:true")])
     error_message = "App and sidecar have a read-only root and gain no privileges."
   }

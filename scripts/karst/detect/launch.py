@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from karst.detect.repo import Repo
 
 APP = "/app"
-TMP = "/tmp"  # noqa: S108 - the container's own tmpfs: its root file system is read-only
+TMP = "/tmp"  # noqa: S108 - the container's own tmpfs: its root file system is read-only # nosec B108
 LOOPBACK = "127.0.0.1"  # the sidecar shares the network namespace: nothing else has to reach the app
 
 
