@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import HELLO, JOB
-from tests.support.kit import Kit
+from tests.support.kit import IAC, Kit
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("stack")]
 
@@ -20,6 +27,35 @@ def _ask(kit: Kit) -> bytes:
     with urllib.request.urlopen(request, timeout=10) as answer:
         body: bytes = answer.read()
         return body
+
+
+@contextlib.contextmanager
+def _following(kit: Kit, service: str) -> Iterator[set[str]]:
+    """The generations whose lines `iac logs --follow` has shown so far."""
+    command = [str(IAC), "logs", "--follow", "--json", "--service", service]
+    process = subprocess.Popen(command, env={**os.environ, **kit.env}, stdout=subprocess.PIPE, text=True)
+    seen: set[str] = set()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.add(json.loads(line)["generation"])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        process.terminate()
+        process.wait(10)
+        reader.join()
+
+
+def _until(true: Callable[[], bool], what: str, timeout: float = 20) -> None:
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
 
 
 def test_a_crashing_version_leaves_the_old_one_serving_and_others_deployed(tmp_path: Path) -> None:
@@ -46,7 +82,11 @@ def test_a_crashing_version_leaves_the_old_one_serving_and_others_deployed(tmp_p
         assert "forty-three" in kit.iac("logs", "--service", "other").stdout
 
         (kit.home / "web" / "main.py").write_text(HELLO.replace("version one", "version three"))
-        kit.deploy()
+        with _following(kit, "web") as seen:
+            kit.deploy()
+            newest = next(row["Config"]["Labels"]["karst.generation"] for row in kit.containers("web"))
+            _until(lambda: newest in seen, "the new generation's lines")
+        assert len(seen) >= 3, "before it those of the first one, and of the one that crashed"
         assert _ask(kit) == b"version three"
         health = kit.health()
         assert {row["status"] for row in health.values()} == {"SERVING", "COMPLETED"}
