@@ -61,6 +61,9 @@ class Run:
         ]
         return (max(times) - min(times)).total_seconds()
 
+    def phase_seconds(self, name: str) -> float:
+        return sum(float(e.get("seconds", 0)) for e in self.events if e["type"] == "phase" and e["phase"] == name)
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
@@ -108,16 +111,15 @@ def _size(image: str) -> int:
     return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
 
-def test_the_table_in_the_docs_is_of_this_run(run: Run) -> None:
-    """`make deployed` writes it; without that, what would be written has a row for each service."""
+def report(run: Run) -> tuple[list[list[object]], str]:
+    """The table's rows, and the text that goes into the docs."""
     base = _size(run.runner)
-    rows = []
+    rows: list[list[object]] = []
     for app in APPS:
         name = _name(app)
         if name in run.absent:
             continue
         service, answer = run.services[name], run.health[name]
-        size = _size(service["image"]) - base
         command = " ".join(service["argv"])
         rows.append(
             [
@@ -127,16 +129,21 @@ def test_the_table_in_the_docs_is_of_this_run(run: Run) -> None:
                 service["rule"],
                 answer["app_port"],
                 answer["kind"],
-                f"{size / 1e6:.1f} MB",
+                f"{(_size(service['image']) - base) / 1e6:.1f} MB",
                 f"{run.build_seconds(name):.0f} s",
                 answer["status"],
             ]
         )
+    head = ["slug", "shape", "command", "rule", "port", "kind", "over the runner", "build", "status"]
+    took = ", ".join(f"{name} {run.phase_seconds(name):.0f} s" for name in ("plan", "apply"))
+    when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    text = f"{len(rows)} services by one `iac deploy`: {took}. Machine: {reports.machine()}. {when}."
+    return rows, f"{reports.table(head, rows)}\n\n{text}"
+
+
+def test_the_table_in_the_docs_is_of_this_run(run: Run) -> None:
+    """`make deployed` writes it; without that, what would be written has a row for each service."""
+    rows, text = report(run)
     assert len(rows) >= 25
     if os.environ.get("KARST_TEST_WRITE_DOCS") == "1":
-        phases = {event["phase"]: event.get("seconds", 0) for event in run.events if event["type"] == "phase"}
-        head = ["slug", "shape", "command", "rule", "port", "kind", "over the runner", "build", "status"]
-        took = f"plan {phases['plan']:.0f} s, apply {phases['apply']:.0f} s"
-        when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-        text = f"{len(rows)} services by one `iac deploy`: {took}. Machine: {reports.machine()}. {when}."
-        reports.write("docs/deployed.md", "deployed", f"{reports.table(head, rows)}\n\n{text}")
+        reports.write("docs/deployed.md", "deployed", text)
