@@ -8,7 +8,7 @@ from typing import Any
 
 from admin.cli.holding import Held
 from karst import generations, plans
-from karst.generations import FAILED, REMOVED, Generation
+from karst.generations import FAILED, OK, REMOVED, Generation
 from karst.stack import Stack
 from karst.terraform import Outcome
 
@@ -43,8 +43,9 @@ class Record:
             self._remove(name)
 
     def _add_good(self, made: Generation) -> None:
-        good = generations.last_good(generations.read(self.folder, made.service))
-        if good is None or (good.generation, good.content) != (made.generation, made.content):
+        history = generations.read(self.folder, made.service)
+        last = history[-1] if history else None
+        if last is None or last.outcome != OK or (last.generation, last.content) != (made.generation, made.content):
             generations.append(self.folder, made)
 
     def _add_failed(self, made: Generation) -> None:

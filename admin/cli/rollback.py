@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from karst import containers, generations, lockfile, manifest
 from karst.errors import Exit, KarstError, UsageError, did_you_mean
-from karst.generations import Generation
+from karst.generations import FAILED, OK, Generation
 from karst.lockfile import Locked
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def roll_back(run: Run, service: str, to: str | None) -> int:
     history = generations.read(stack.history_dir, service)
     target = choose(service, history, to)
     current = generations.last_good(history)
-    if current and target.content == current.content:
+    if current and target.content == current.content and history[-1].outcome == OK:
         run.events.emit("log", line=f"{service} is at {target.revision} already")
         return int(Exit.OK)
     require_available(target, generations.distinct(history))
@@ -50,11 +50,13 @@ def roll_back(run: Run, service: str, to: str | None) -> int:
 
 
 def choose(service: str, history: Sequence[Generation], to: str | None) -> Generation:
-    """The generation before this one, or the newest whose revision or generation begins with ``to``."""
+    """The one before this (after a refused one: what serves), or the newest that begins with ``to``."""
     past = generations.distinct(history)
     current = generations.last_good(history)
     if current is None:
         raise KarstError(f"{service} is not deployed", hint="`iac deploy` deploys it", code="not_deployed")
+    if to is None and history[-1].outcome == FAILED:
+        return current  # the newest is one that the gate refused: the way back from it is to what serves
     if to is None:
         at = next(index for index, one in enumerate(past) if one.content == current.content)
         if at + 1 == len(past):

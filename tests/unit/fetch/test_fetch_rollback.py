@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from admin.cli import rollback
 from karst import lockfile
 from karst.errors import KarstError, UsageError
 from karst.fetch import Fetched, fetch_all, update
-from karst.generations import OK, REMOVED, Generation
+from karst.generations import FAILED, OK, REMOVED, Generation
 from karst.manifest import Service, parse_entry, parse_list
 from tests.support.githost import GitHost
 
@@ -143,6 +144,7 @@ HISTORY = [_made("aaaa1"), _made("aabb2"), _made("cccc3")]
     [
         (HISTORY, None, "aabb2"),
         ([*HISTORY, _made("aabb2")], None, "aaaa1"),
+        ([*HISTORY, replace(_made("dddd4"), outcome=FAILED)], None, "cccc3"),
         (HISTORY, "aaaa", "aaaa1"),
         (HISTORY, "g-aabb", "aabb2"),
         ([_made("dir-0123456789ab"), _made("dir-fedcba987654")], "0123", "dir-0123456789ab"),
