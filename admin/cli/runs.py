@@ -122,6 +122,12 @@ class Run:
                 hint="plan again with `make plan SLUGS=…` (or `iac plan --file …`), or use `iac deploy`",
                 code="other_plan",
             )
+        if saved.get("kit", "") != settled.kit_hash():
+            raise UsageError(
+                "the kit's own files have changed since the plan was saved, so it cannot be applied as it was shown",
+                hint="plan again with `iac plan`, or use `iac deploy`",
+                code="other_kit",
+            )
         preflight.check(self.stack)
         self.terraform.init()
         self.holding.recall(saved.get("held", {}))
@@ -145,6 +151,7 @@ class Run:
             "list_file": str(self.stack.list_file),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "held": self.holding.notes(),
+            "kit": settled.kit_hash(),
         }
         write_atomic(self._plan_notes, json.dumps(notes), mode=0o600)
         self.events.emit("plan", services=services, changes=sum(e["action"] != "none" for e in services.values()))

@@ -128,6 +128,11 @@ def unchanged(stack: Stack) -> tuple[list[str], list[containers.Member]] | None:
     return note.services, [containers.member(row) for row in rows]
 
 
+def kit_hash() -> str:
+    """Hash of the kit's own files. Terraform reads templates anew in an apply: a saved plan holds for one kit alone."""
+    return _hash("00", "".join(f"{path.relative_to(ROOT)} {_file_hash('00', path)}" for path in _kit()))
+
+
 def _path(stack: Stack) -> Path:
     return stack.home / "settled.json"
 

@@ -141,7 +141,9 @@ def test_a_changed_file_of_the_kit_means_plan(stack: Stack, tmp_path: Path, monk
     assert settled.unchanged(stack) is None
     assert _deploy(stack)
     assert settled.unchanged(stack)
+    saved = settled.kit_hash()
     (other / "modules" / "pods.tf").write_text("# two")
+    assert settled.kit_hash() != saved  # and a saved plan is not applied
     assert settled.unchanged(stack) is None
 
 
