@@ -80,6 +80,8 @@ class Instance:
         """What a person who started it wants to know, one line each."""
         yield f"admin: http://{self.settings.host}:{self.port} and {self.socket_path}"
         yield f"admin: tokens are checked by {self.settings.auth.base}"
+        if not self.settings.auth.public_key:
+            yield "admin: on the page people sign in with a token; SUPABASE_ANON_KEY lets them use their password"
         if self.settings.policy.allow == ANY_OWNER:
             yield "admin: deployers may deploy repositories of any owner (KARST_ADMIN_ALLOW narrows that)"
         if self.settings.peers.uids or self.settings.peers.gids:

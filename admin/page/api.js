@@ -52,8 +52,8 @@ export async function* lines(path, signal) {
 }
 
 /**
- * Follow a stream to its end, over cuts: `path()` says where to go on, `item(value)` takes each line and returns true for
- * the last one, `state(word)` hears live, waiting or over.
+ * Follow a stream to its end, over cuts: `path()` says where to go on, `item(value)` takes each line and returns true
+ * for the last one, `state(word)` hears live, waiting or over.
  */
 export async function follow({ path, item, state, signal }) {
   let wait = 500;
@@ -91,13 +91,24 @@ async function send(method, path, body, headers, signal, again = true) {
   if (body !== undefined) sent["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), signal, cache: "no-store" });
+    answer = await fetch(path, {
+      method,
+      headers: sent,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
+      cache: "no-store",
+    });
   } catch (err) {
     if (err.name === "AbortError") throw err;
-    throw new Problem(599, { code: "unreachable", detail: "The admin app cannot be reached.", hint: "This page tries again by itself." });
+    throw new Problem(599, {
+      code: "unreachable",
+      detail: "The admin app cannot be reached.",
+      hint: "This page tries again by itself.",
+    });
   }
   if (answer.ok) return answer;
-  if (answer.status === 401 && again && (await session.refresh())) return send(method, path, body, headers, signal, false);
+  if (answer.status === 401 && again && (await session.refresh()))
+    return send(method, path, body, headers, signal, false);
   const found = await answer.json().catch(() => ({}));
   const problem = new Problem(answer.status, found);
   if (answer.status === 401) session.end("You are not signed in any more. Sign in again.");

@@ -38,9 +38,12 @@ export function lookNow() {
 
 /** Ask, then cancel a run. */
 export async function cancel(run, failed = () => {}) {
-  const sure = await confirm("Cancel this run?",
-    "Terraform is interrupted once: it finishes what it is at, saves its state and frees its lock. Services that were already replaced stay replaced.",
-    "Cancel the run");
+  const sure = await confirm(
+    "Cancel this run?",
+    "Terraform is interrupted once: it finishes what it is at, saves its state and frees its lock. " +
+      "Services that were already replaced stay replaced.",
+    "Cancel the run",
+  );
   if (!sure) return;
   try {
     await post(`/v1/deploys/${run.id}/cancel`, {});
@@ -81,10 +84,17 @@ function paint(run) {
   box.hidden = !run;
   if (!run) return;
   const word = KINDS[run.kind] ?? run.kind;
-  put(box,
+  put(
+    box,
     h("span", { class: "spinner", "aria-hidden": "true" }),
-    h("span", { class: "grow" }, h("strong", {}, run.state === "cancelling" ? `${word} is being cancelled` : `${word} under way`),
-      ` by ${run.by_name || run.by}, started `, h("time", { datetime: run.started }, ago(run.started))),
+    h(
+      "span",
+      { class: "grow" },
+      h("strong", {}, run.state === "cancelling" ? `${word} is being cancelled` : `${word} under way`),
+      ` by ${run.by_name || run.by}, started `,
+      h("time", { datetime: run.started }, ago(run.started)),
+    ),
     h("a", { class: "button", href: `#/deploys/${run.id}` }, "Watch"),
-    run.state === "running" && mayCancel(run) && h("button", { type: "button", onclick: () => cancel(run) }, "Cancel"));
+    run.state === "running" && mayCancel(run) && h("button", { type: "button", onclick: () => cancel(run) }, "Cancel"),
+  );
 }

@@ -50,7 +50,14 @@ export function field(label, input, hint = "") {
   const errorId = `${input.id}-error`;
   const error = h("p", { class: "error", id: errorId, hidden: true });
   input.setAttribute("aria-describedby", hint ? `${hintId} ${errorId}` : errorId);
-  const box = h("div", { class: "field" }, h("label", { for: input.id }, label), input, hint && h("p", { class: "hint", id: hintId }, hint), error);
+  const box = h(
+    "div",
+    { class: "field" },
+    h("label", { for: input.id }, label),
+    input,
+    hint && h("p", { class: "hint", id: hintId }, hint),
+    error,
+  );
   return {
     field: box,
     input,
@@ -71,11 +78,24 @@ export function confirm(title, text, yes) {
       dialog.close();
       resolve(answer);
     };
-    const dialog = h("dialog", { "aria-labelledby": id, onclose: () => { dialog.remove(); resolve(false); } },
-      h("h2", { id }, title), h("p", {}, text),
-      h("div", { class: "actions" },
+    const dialog = h(
+      "dialog",
+      {
+        "aria-labelledby": id,
+        onclose: () => {
+          dialog.remove();
+          resolve(false);
+        },
+      },
+      h("h2", { id }, title),
+      h("p", {}, text),
+      h(
+        "div",
+        { class: "actions" },
         h("button", { type: "button", class: "danger", onclick: close(true) }, yes),
-        h("button", { type: "button", onclick: close(false), autofocus: true }, "Keep as it is")));
+        h("button", { type: "button", onclick: close(false), autofocus: true }, "Keep as it is"),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -16,7 +16,10 @@ export async function showEditor(root, { signal, argument }) {
   let entries = [];
   let trouble = null;
   try {
-    const from = argument || (await get("/v1/deploys?limit=200", signal)).deploys.find((run) => run.kind !== "plan" && run.outcome === "ok")?.id;
+    const from =
+      argument ||
+      (await get("/v1/deploys?limit=200", signal)).deploys.find((run) => run.kind !== "plan" && run.outcome === "ok")
+        ?.id;
     if (from) entries = (await get(`/v1/deploys/${from}/list`, signal)).slugs;
   } catch (err) {
     if (signal.aborted) return;
@@ -49,8 +52,20 @@ function editor(root, entries, startTrouble, signal) {
   const another = h("button", { type: "button", onclick: () => add("", true) }, "Add a repository");
   const planIt = h("button", { class: "primary" }, "Plan");
   const deployIt = h("button", { type: "button", onclick: () => start(false) }, "Deploy without looking");
-  const form = h("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); start(true); } },
-    list, h("div", { class: "actions" }, another), trouble, h("div", { class: "actions sticky" }, planIt, deployIt));
+  const form = h(
+    "form",
+    {
+      novalidate: true,
+      onsubmit: (event) => {
+        event.preventDefault();
+        start(true);
+      },
+    },
+    list,
+    h("div", { class: "actions" }, another),
+    trouble,
+    h("div", { class: "actions sticky" }, planIt, deployIt),
+  );
 
   async function start(dryRun) {
     put(trouble);
@@ -58,10 +73,21 @@ function editor(root, entries, startTrouble, signal) {
     try {
       slugs = forms.map((each) => (each.fail(""), each.read()));
     } catch {
-      forms.find((each) => each.row.querySelector("[aria-invalid]"))?.row.querySelector("[aria-invalid]").focus();
+      forms
+        .find((each) => each.row.querySelector("[aria-invalid]"))
+        ?.row.querySelector("[aria-invalid]")
+        .focus();
       return;
     }
-    if (!dryRun && !(await confirm("Deploy at once?", "The list is the whole stack: a service that is not on it is removed. A plan shows that first.", "Deploy now"))) return;
+    if (
+      !dryRun &&
+      !(await confirm(
+        "Deploy at once?",
+        "The list is the whole stack: a service that is not on it is removed. A plan shows that first.",
+        "Deploy now",
+      ))
+    )
+      return;
     planIt.disabled = deployIt.disabled = true;
     try {
       const run = await post("/v1/deploys", { slugs, dry_run: dryRun }, { "Idempotency-Key": crypto.randomUUID() });
@@ -87,13 +113,37 @@ function editor(root, entries, startTrouble, signal) {
       return;
     }
     const holder = err.holder;
-    put(trouble, problemBox(err, holder && mayCancel(holder) && h("button", { type: "button", class: "danger", onclick: () => cancel(holder, (other) => put(trouble, problemBox(other))) }, "Cancel that run")));
+    put(
+      trouble,
+      problemBox(
+        err,
+        holder &&
+          mayCancel(holder) &&
+          h(
+            "button",
+            {
+              type: "button",
+              class: "danger",
+              onclick: () => cancel(holder, (other) => put(trouble, problemBox(other))),
+            },
+            "Cancel that run",
+          ),
+      ),
+    );
   }
 
   for (const entry of entries.length ? entries : [""]) add(entry);
-  put(root,
+  put(
+    root,
     h("p", { class: "crumb" }, h("a", { href: "#/deploys" }, "Deploys")),
     h("h1", {}, "New deploy"),
-    h("p", { class: "lead" }, entries.length ? "This is the last list. It is the whole stack: a service that you take off is removed." : "The list is the whole stack: what runs and is not on it is removed."),
-    form);
+    h(
+      "p",
+      { class: "lead" },
+      entries.length
+        ? "This is the last list. It is the whole stack: a service that you take off is removed."
+        : "The list is the whole stack: what runs and is not on it is removed.",
+    ),
+    form,
+  );
 }

@@ -7,12 +7,21 @@ const words = {
   show: (value) => value.join(", "),
 };
 const lines = {
-  read: (text) => Object.fromEntries(text.split("\n").filter((each) => each.trim()).map((each) => {
-    const at = each.indexOf("=");
-    if (at < 1) throw new Error(`Write NAME=value on each line; this one has no name: ${each.slice(0, 40)}`);
-    return [each.slice(0, at).trim(), each.slice(at + 1)];
-  })),
-  show: (value) => Object.entries(value).map(([name, each]) => `${name}=${each}`).join("\n"),
+  read: (text) =>
+    Object.fromEntries(
+      text
+        .split("\n")
+        .filter((each) => each.trim())
+        .map((each) => {
+          const at = each.indexOf("=");
+          if (at < 1) throw new Error(`Write NAME=value on each line; this one has no name: ${each.slice(0, 40)}`);
+          return [each.slice(0, at).trim(), each.slice(at + 1)];
+        }),
+    ),
+  show: (value) =>
+    Object.entries(value)
+      .map(([name, each]) => `${name}=${each}`)
+      .join("\n"),
 };
 const number = {
   read: (text) => {
@@ -39,15 +48,40 @@ const OPTIONS = [
   ["apt", "Debian packages", "", words],
   ["python", "Python", "as 3.12", plain],
 ];
-const FLAGS = [["expose", "Serve it on the front door", false], ["otel", "Trace it", true]];
+const FLAGS = [
+  ["expose", "Serve it on the front door", false],
+  ["otel", "Trace it", true],
+];
 
 /** A form for `entry`; `remove` is called by its button. Returns {row, read(), fail(text), focus()}. */
 export function entryForm(entry, remove) {
   const given = typeof entry === "string" ? { slug: entry } : { ...entry };
-  const slug = field("Repository", h("input", { type: "text", required: true, spellcheck: "false", autocomplete: "off", placeholder: "gh:owner/repo#ref", value: given.slug ?? "" }));
-  const name = field("Name", h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: "from the repository", value: given.name ?? "" }));
+  const slug = field(
+    "Repository",
+    h("input", {
+      type: "text",
+      required: true,
+      spellcheck: "false",
+      autocomplete: "off",
+      placeholder: "gh:owner/repo#ref",
+      value: given.slug ?? "",
+    }),
+  );
+  const name = field(
+    "Name",
+    h("input", {
+      type: "text",
+      spellcheck: "false",
+      autocomplete: "off",
+      placeholder: "from the repository",
+      value: given.name ?? "",
+    }),
+  );
   const options = OPTIONS.map(([key, label, hint, form, kind]) => {
-    const input = kind === "area" ? h("textarea", { rows: "3", spellcheck: "false" }) : h("input", { type: "text", spellcheck: "false", autocomplete: "off" });
+    const input =
+      kind === "area"
+        ? h("textarea", { rows: "3", spellcheck: "false" })
+        : h("input", { type: "text", spellcheck: "false", autocomplete: "off" });
     const set = given[key] !== undefined && given[key] !== null;
     if (set) input.value = form.show(given[key]);
     return { key, form, set, ...field(label, input, hint) };
@@ -59,17 +93,51 @@ export function entryForm(entry, remove) {
   });
   const error = h("p", { class: "error entry-error", role: "alert", hidden: true });
   const legend = h("legend", { class: "visually-hidden" });
-  const more = h("details", { class: "options" }, h("summary", {}, "Options"), h("div", { class: "grid" }, options.map((each) => each.field), flags.map((each) => each.field)));
+  const more = h(
+    "details",
+    { class: "options" },
+    h("summary", {}, "Options"),
+    h(
+      "div",
+      { class: "grid" },
+      options.map((each) => each.field),
+      flags.map((each) => each.field),
+    ),
+  );
   more.open = options.some((each) => each.set) || flags.some((each) => each.input.checked !== each.usual);
-  const row = h("fieldset", { class: "card entry" }, legend,
-    h("div", { class: "entry-head" }, slug.field, name.field,
-      h("button", { type: "button", class: "quiet remove", onclick: remove, "aria-label": "Remove from the list", title: "Remove from the list" }, "✕")),
-    error, more);
+  const row = h(
+    "fieldset",
+    { class: "card entry" },
+    legend,
+    h(
+      "div",
+      { class: "entry-head" },
+      slug.field,
+      name.field,
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet remove",
+          onclick: remove,
+          "aria-label": "Remove from the list",
+          title: "Remove from the list",
+        },
+        "✕",
+      ),
+    ),
+    error,
+    more,
+  );
 
   return {
     row,
-    number(at) { legend.textContent = `Repository ${at}`; },
-    focus() { slug.input.focus(); },
+    number(at) {
+      legend.textContent = `Repository ${at}`;
+    },
+    focus() {
+      slug.input.focus();
+    },
     /** Say what is wrong with this entry; "" when nothing is. */
     fail(text) {
       error.textContent = text;

@@ -1,6 +1,11 @@
 // Times, numbers and words for people.
 
-const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const STEPS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
 /** `seconds` as its two greatest parts: 3 d 4 h, 12 min 5 s. */
 export function duration(seconds) {
@@ -39,7 +44,9 @@ export function clock(when, fine = false) {
 /** A whole date and time, in the reader's own manner. */
 export function full(when) {
   const date = new Date(typeof when === "number" ? when * 1000 : when);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return Number.isNaN(date.getTime())
+    ? ""
+    : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 /** A revision as people read it: the first 8 of a commit, the whole of anything short. */

@@ -14,9 +14,19 @@ export async function showGraph(root, { signal }) {
   const picture = h("div", { class: "graph", role: "region", "aria-label": "Picture of the graph", tabindex: "0" });
   const figures = h("div", {});
   const trouble = h("div", {});
-  put(root,
-    h("div", { class: "title" }, h("h1", {}, "Graph"), h("div", { class: "check" }, allowed, h("label", { for: allowed.id }, "Also who may call"))),
-    lead, trouble, picture, figures);
+  put(
+    root,
+    h(
+      "div",
+      { class: "title" },
+      h("h1", {}, "Graph"),
+      h("div", { class: "check" }, allowed, h("label", { for: allowed.id }, "Also who may call")),
+    ),
+    lead,
+    trouble,
+    picture,
+    figures,
+  );
   let last = null;
   let painted = "";
   const paint = () => {
@@ -24,8 +34,8 @@ export async function showGraph(root, { signal }) {
     const edges = last.edges.filter((edge) => edge.did || (allowed.checked && edge.may));
     const called = edges.filter((edge) => edge.did);
     const failing = called.filter(hurt);
-    lead.textContent = called.length === 0 ? "No service has called another since it was started."
-      : `${plural(called.length, "connection is", "connections are")} used${failing.length ? `, ${failing.length} with errors` : ", all without errors"}. On each line: requests a second, and the time that 95 of 100 took at most.`;
+    lead.textContent =
+      called.length === 0 ? "No service has called another since it was started." : summary(called, failing);
     const narrow = picture.clientWidth < 640;
     const now = JSON.stringify([last, allowed.checked, narrow]);
     if (now === painted) return;
@@ -52,6 +62,12 @@ export async function showGraph(root, { signal }) {
   }
 }
 
+function summary(called, failing) {
+  const used = plural(called.length, "connection is", "connections are");
+  const errors = failing.length ? `${failing.length} with errors` : "all without errors";
+  return `${used} used, ${errors}. On each line: requests a second, and the time that 95 of 100 took at most.`;
+}
+
 const hurt = (edge) => edge.did && (edge.errors > 0 || edge.refused > 0 || !edge.may);
 
 function draw(nodes, edges, narrow) {
@@ -60,14 +76,68 @@ function draw(nodes, edges, narrow) {
   if (shown.length === 0) return h("p", { class: "lead" }, "No services yet.");
   const { width, height, boxes, paths } = layout(shown, edges, narrow);
   const tone = (edge) => (!edge.did ? "may" : hurt(edge) ? "bad" : "calm");
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Graph of ${plural(shown.length, "node")}; the table below has the same figures` },
-    svg("defs", {}, ["calm", "bad", "may"].map((kind) => svg("marker", { id: `arrow-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
-      svg("path", { d: "M0 0.6 L7.4 4 L0 7.4 z", class: `arrow ${kind}` })))),
-    paths.map(({ edge, d }) => svg("path", { d, class: `edge ${tone(edge)}`, "stroke-width": edge.did ? 1.5 + Math.min(2.5, Math.log10(1 + (edge.rate ?? 0))) : 1, "marker-end": `url(#arrow-${tone(edge)})` })),
-    boxes.map(({ node, x, y, w, h: tall }) => svg("g", {},
-      svg("rect", { x, y, width: w, height: tall, rx: node.kind === "service" ? 10 : tall / 2, class: `node ${node.kind}` }),
-      svg("text", { x: x + w / 2, y: y + tall / 2 + 5, "text-anchor": "middle", class: "node-name" }, svg("title", {}, node.id), node.id.length * 9 > w - 16 ? `${node.id.slice(0, Math.floor((w - 24) / 9))}…` : node.id))),
-    labels(paths.filter(({ edge }) => edge.did), boxes));
+  return svg(
+    "svg",
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "img",
+      "aria-label": `Graph of ${plural(shown.length, "node")}; the table below has the same figures`,
+    },
+    svg(
+      "defs",
+      {},
+      ["calm", "bad", "may"].map((kind) =>
+        svg(
+          "marker",
+          {
+            id: `arrow-${kind}`,
+            viewBox: "0 0 8 8",
+            refX: 7,
+            refY: 4,
+            markerWidth: 9,
+            markerHeight: 9,
+            markerUnits: "userSpaceOnUse",
+            orient: "auto",
+          },
+          svg("path", { d: "M0 0.6 L7.4 4 L0 7.4 z", class: `arrow ${kind}` }),
+        ),
+      ),
+    ),
+    paths.map(({ edge, d }) =>
+      svg("path", {
+        d,
+        class: `edge ${tone(edge)}`,
+        "stroke-width": edge.did ? 1.5 + Math.min(2.5, Math.log10(1 + (edge.rate ?? 0))) : 1,
+        "marker-end": `url(#arrow-${tone(edge)})`,
+      }),
+    ),
+    boxes.map(({ node, x, y, w, h: tall }) =>
+      svg(
+        "g",
+        {},
+        svg("rect", {
+          x,
+          y,
+          width: w,
+          height: tall,
+          rx: node.kind === "service" ? 10 : tall / 2,
+          class: `node ${node.kind}`,
+        }),
+        svg(
+          "text",
+          { x: x + w / 2, y: y + tall / 2 + 5, "text-anchor": "middle", class: "node-name" },
+          svg("title", {}, node.id),
+          node.id.length * 9 > w - 16 ? `${node.id.slice(0, Math.floor((w - 24) / 9))}…` : node.id,
+        ),
+      ),
+    ),
+    labels(
+      paths.filter(({ edge }) => edge.did),
+      boxes,
+    ),
+  );
 }
 
 /** The figures on the lines, each where it covers no node and no other figure. */
@@ -76,16 +146,22 @@ function labels(paths, boxes) {
   return paths.map(({ edge, at }) => {
     const text = label(edge);
     const half = text.length * 3.3 + 4;
-    const spots = [0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8].flatMap((t) => [0, -14, 14].map((by) => {
-      const [x, y] = at(t);
-      return [x, y + by, [x - half, y + by - 9, x + half, y + by + 9]];
-    }));
-    const clear = ([, , one]) => !taken.some((other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1]);
+    const spots = [0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8].flatMap((t) =>
+      [0, -14, 14].map((by) => {
+        const [x, y] = at(t);
+        return [x, y + by, [x - half, y + by - 9, x + half, y + by + 9]];
+      }),
+    );
+    const clear = ([, , one]) =>
+      !taken.some((other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1]);
     const [x, y, box] = spots.find(clear) ?? spots[0];
     taken.push(box);
-    return svg("g", {},
+    return svg(
+      "g",
+      {},
       svg("rect", { x: x - half + 2, y: y - 9, width: 2 * half - 4, height: 18, rx: 5, class: "edge-paper" }),
-      svg("text", { x, y: y + 4, class: `edge-label ${hurt(edge) ? "bad" : ""}`, "text-anchor": "middle" }, text));
+      svg("text", { x, y: y + 4, class: `edge-label ${hurt(edge) ? "bad" : ""}`, "text-anchor": "middle" }, text),
+    );
   });
 }
 
@@ -100,13 +176,23 @@ function label(edge) {
 }
 
 function numbers(edges) {
-  return table("Calls between services", ["From → to", "State", "Requests", "Per second", "Errors", "p50", "p95"], edges.map((edge) => [
-    `${edge.from} → ${edge.to}`,
-    !edge.did ? pill("calm", "May call") : !edge.may ? pill("bad", "Not allowed") : hurt(edge) ? pill("bad", "Errors") : pill("good", "Well"),
-    edge.did ? edge.requests.toLocaleString() : "–",
-    short(edge.rate),
-    edge.did ? `${edge.errors + edge.refused}${edge.refused ? ` (${edge.refused} refused)` : ""}` : "–",
-    edge.p50_ms === null || edge.p50_ms === undefined ? "–" : `${short(edge.p50_ms)} ms`,
-    edge.p95_ms === null || edge.p95_ms === undefined ? "–" : `${short(edge.p95_ms)} ms`,
-  ]));
+  return table(
+    "Calls between services",
+    ["From → to", "State", "Requests", "Per second", "Errors", "p50", "p95"],
+    edges.map((edge) => [
+      `${edge.from} → ${edge.to}`,
+      !edge.did
+        ? pill("calm", "May call")
+        : !edge.may
+          ? pill("bad", "Not allowed")
+          : hurt(edge)
+            ? pill("bad", "Errors")
+            : pill("good", "Well"),
+      edge.did ? edge.requests.toLocaleString() : "–",
+      short(edge.rate),
+      edge.did ? `${edge.errors + edge.refused}${edge.refused ? ` (${edge.refused} refused)` : ""}` : "–",
+      edge.p50_ms === null || edge.p50_ms === undefined ? "–" : `${short(edge.p50_ms)} ms`,
+      edge.p95_ms === null || edge.p95_ms === undefined ? "–" : `${short(edge.p95_ms)} ms`,
+    ]),
+  );
 }

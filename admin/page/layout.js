@@ -10,7 +10,9 @@ export function layout(nodes, edges, narrow) {
   const rank = ranks(nodes, edges);
   const layers = [];
   for (const node of nodes) (layers[rank.get(node.id)] ??= []).push({ id: node.id, node });
-  const chains = edges.filter((edge) => rank.has(edge.from) && rank.has(edge.to)).map((edge) => ({ edge, items: chain(edge, rank, layers) }));
+  const chains = edges
+    .filter((edge) => rank.has(edge.from) && rank.has(edge.to))
+    .map((edge) => ({ edge, items: chain(edge, rank, layers) }));
   order(layers, chains);
 
   const widest = Math.max(1, ...layers.map((layer) => layer.filter((item) => item.node).length));
@@ -37,10 +39,13 @@ export function layout(nodes, edges, narrow) {
   return {
     width: vertical ? size : length,
     height: vertical ? length : size,
-    boxes: layers.flat().filter((item) => item.node).map((item) => {
-      const [x, y] = point(item.front, item.middle - broad / 2);
-      return { node: item.node, x, y, ...box };
-    }),
+    boxes: layers
+      .flat()
+      .filter((item) => item.node)
+      .map((item) => {
+        const [x, y] = point(item.front, item.middle - broad / 2);
+        return { node: item.node, x, y, ...box };
+      }),
     paths: chains.map((each) => path(each, deep, between, point)),
   };
 }
@@ -81,10 +86,14 @@ function chain(edge, rank, layers) {
 function order(layers, chains) {
   for (let at = 1; at < layers.length; at += 1) {
     const before = new Map(layers[at - 1].map((item, index) => [item, (index + 0.5) / layers[at - 1].length]));
-    const weight = new Map(layers[at].map((item, index) => {
-      const from = chains.flatMap(({ items }) => items.map((each, n) => (each === item ? before.get(items[n - 1]) : undefined))).filter((each) => each !== undefined);
-      return [item, from.length ? from.reduce((a, b) => a + b, 0) / from.length : (index + 0.5) / layers[at].length];
-    }));
+    const weight = new Map(
+      layers[at].map((item, index) => {
+        const from = chains
+          .flatMap(({ items }) => items.map((each, n) => (each === item ? before.get(items[n - 1]) : undefined)))
+          .filter((each) => each !== undefined);
+        return [item, from.length ? from.reduce((a, b) => a + b, 0) / from.length : (index + 0.5) / layers[at].length];
+      }),
+    );
     layers[at].sort((a, b) => weight.get(a) - weight.get(b));
   }
 }
@@ -93,11 +102,21 @@ function order(layers, chains) {
 function ports(chains, broad) {
   const spread = (list, mine, other) => {
     list.sort((a, b) => other(a).middle - other(b).middle);
-    list.forEach((each, index) => mine(each, ((index + 1) / (list.length + 1) - 0.5) * Math.min(broad * 0.7, 16 * list.length)));
+    list.forEach((each, index) =>
+      mine(each, ((index + 1) / (list.length + 1) - 0.5) * Math.min(broad * 0.7, 16 * list.length)),
+    );
   };
   for (const item of new Set(chains.flatMap(({ items }) => [items[0], items.at(-1)]))) {
-    spread(chains.filter(({ items }) => items[0] === item), (each, by) => (each.out = by), ({ items }) => items[1]);
-    spread(chains.filter(({ items }) => items.at(-1) === item), (each, by) => (each.in = by), ({ items }) => items.at(-2));
+    spread(
+      chains.filter(({ items }) => items[0] === item),
+      (each, by) => (each.out = by),
+      ({ items }) => items[1],
+    );
+    spread(
+      chains.filter(({ items }) => items.at(-1) === item),
+      (each, by) => (each.in = by),
+      ({ items }) => items.at(-2),
+    );
   }
 }
 
@@ -110,13 +129,28 @@ function path({ edge, items, out, in: into }, deep, between, point) {
   for (let at = 0; at + 1 < stops.length; at += 1) {
     const [[a, b], [c, d]] = [stops[at], stops[at + 1]];
     const pull = c > a ? (c - a) / 2 : between * 0.6; // backwards: a loop out of the one side and into the other
-    curves.push([[a, b], [a + pull, b], [c - pull, d], [c, d]].map(([along, across]) => point(along, across)));
+    curves.push(
+      [
+        [a, b],
+        [a + pull, b],
+        [c - pull, d],
+        [c, d],
+      ].map(([along, across]) => point(along, across)),
+    );
   }
   const longest = curves[0];
   return {
     edge,
-    d: curves.map(([p, q, r, s], at) => `${at ? "" : `M${p.join(" ")} `}C${q.join(" ")} ${r.join(" ")} ${s.join(" ")}`).join(" "),
+    d: curves
+      .map(([p, q, r, s], at) => `${at ? "" : `M${p.join(" ")} `}C${q.join(" ")} ${r.join(" ")} ${s.join(" ")}`)
+      .join(" "),
     /** The point at share t of the first curve, where the label goes. */
-    at: (t) => [0, 1].map((axis) => [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3].reduce((sum, share, n) => sum + share * longest[n][axis], 0)),
+    at: (t) =>
+      [0, 1].map((axis) =>
+        [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3].reduce(
+          (sum, share, n) => sum + share * longest[n][axis],
+          0,
+        ),
+      ),
   };
 }

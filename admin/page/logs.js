@@ -10,17 +10,38 @@ const SHOWN = 1500; // of them on the page
 const TAIL = 300;
 
 export async function showLogs(root, { signal, argument: service }) {
-  const choice = field("Service", h("select", { onchange: (event) => (location.hash = event.target.value ? `#/logs/${event.target.value}` : "#/logs") }, h("option", { value: "" }, "All services")));
-  const filter = field("Filter", h("input", { type: "search", placeholder: "text to find", spellcheck: "false", autocomplete: "off" }));
+  const choice = field(
+    "Service",
+    h(
+      "select",
+      { onchange: (event) => (location.hash = event.target.value ? `#/logs/${event.target.value}` : "#/logs") },
+      h("option", { value: "" }, "All services"),
+    ),
+  );
+  const filter = field(
+    "Filter",
+    h("input", { type: "search", placeholder: "text to find", spellcheck: "false", autocomplete: "off" }),
+  );
   const pause = h("button", { type: "button", "aria-pressed": "false" }, "Pause");
   const save = h("button", { type: "button" }, "Download");
   const status = h("span", { class: "connection" }, "Connecting…");
   const count = h("span", { class: "quiet-text" });
-  const log = h("div", { class: "log tall", role: "log", "aria-live": "off", "aria-label": service ? `Log of ${service}` : "Log of all services", tabindex: "0" });
+  const log = h("div", {
+    class: "log tall",
+    role: "log",
+    "aria-live": "off",
+    "aria-label": service ? `Log of ${service}` : "Log of all services",
+    tabindex: "0",
+  });
   const trouble = h("div", {});
-  put(root, h("h1", {}, "Logs"),
+  put(
+    root,
+    h("h1", {}, "Logs"),
     h("div", { class: "toolbar" }, choice.field, filter.field, h("div", { class: "actions" }, pause, save)),
-    trouble, h("p", { class: "log-status" }, status, count), log);
+    trouble,
+    h("p", { class: "log-status" }, status, count),
+    log,
+  );
 
   const store = lineStore(log, count, () => filter.input.value.toLowerCase(), service === "");
   filter.input.addEventListener("input", () => store.repaint());
@@ -32,16 +53,20 @@ export async function showLogs(root, { signal, argument: service }) {
   });
   save.addEventListener("click", () => download(store.matching(), service || "all-services"));
 
-  get("/v1/services", signal).then(({ services }) => {
-    for (const { service: name } of services) choice.input.append(h("option", { value: name }, name));
-    choice.input.value = service;
-  }, () => {});
+  get("/v1/services", signal).then(
+    ({ services }) => {
+      for (const { service: name } of services) choice.input.append(h("option", { value: name }, name));
+      choice.input.value = service;
+    },
+    () => {},
+  );
   if (service) {
     choice.input.append(h("option", { value: service, hidden: true }, service));
     choice.input.value = service;
   }
 
-  const path = () => `${service ? `/v1/services/${encodeURIComponent(service)}/logs` : "/v1/logs"}?follow=true&tail=${TAIL}`;
+  const path = () =>
+    `${service ? `/v1/services/${encodeURIComponent(service)}/logs` : "/v1/logs"}?follow=true&tail=${TAIL}`;
   try {
     await follow({
       path,
@@ -68,8 +93,16 @@ function lineStore(log, count, wanted, named) {
   let dirty = false;
 
   const key = (line) => `${line.service} ${line.ts}`;
-  const matches = (line) => !wanted() || line.msg.toLowerCase().includes(wanted()) || (named && line.service.includes(wanted()));
-  const row = (line) => h("p", {}, h("time", { datetime: line.ts, title: line.ts }, clock(line.ts)), named && h("span", { class: "from" }, line.service), h("bdi", {}, line.msg));
+  const matches = (line) =>
+    !wanted() || line.msg.toLowerCase().includes(wanted()) || (named && line.service.includes(wanted()));
+  const row = (line) =>
+    h(
+      "p",
+      {},
+      h("time", { datetime: line.ts, title: line.ts }, clock(line.ts)),
+      named && h("span", { class: "from" }, line.service),
+      h("bdi", {}, line.msg),
+    );
 
   const later = () => (frame ||= requestAnimationFrame(flush));
 
@@ -87,7 +120,11 @@ function lineStore(log, count, wanted, named) {
   }
 
   function tell() {
-    count.textContent = paused ? `Paused, ${plural(behind, "new line")}` : wanted() ? `${plural(kept.filter(matches).length, "line")} of ${kept.length}` : plural(kept.length, "line");
+    count.textContent = paused
+      ? `Paused, ${plural(behind, "new line")}`
+      : wanted()
+        ? `${plural(kept.filter(matches).length, "line")} of ${kept.length}`
+        : plural(kept.length, "line");
   }
 
   function repaint() {

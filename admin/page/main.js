@@ -14,7 +14,13 @@ import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
 import { showServices } from "./services.js";
 
-const SECTIONS = [["services", "Services"], ["graph", "Graph"], ["deploys", "Deploys"], ["logs", "Logs"], ["certificates", "Certificates"]];
+const SECTIONS = [
+  ["services", "Services"],
+  ["graph", "Graph"],
+  ["deploys", "Deploys"],
+  ["logs", "Logs"],
+  ["certificates", "Certificates"],
+];
 const ROUTES = [
   [/^#\/services$/, "Services", showServices],
   [/^#\/graph$/, "Graph", showGraph],
@@ -40,7 +46,9 @@ function show() {
     return;
   }
   const hash = location.hash || "#/services";
-  const found = ROUTES.map(([pattern, title, view]) => ({ title, view, match: pattern.exec(hash) })).find((each) => each.match);
+  const found = ROUTES.map(([pattern, title, view]) => ({ title, view, match: pattern.exec(hash) })).find(
+    (each) => each.match,
+  );
   if (!found) {
     location.replace("#/services");
     return;
@@ -63,8 +71,20 @@ function frame(on, hash = "") {
   nav.hidden = !on;
   document.getElementById("sign-out").hidden = !on;
   if (!on) banner.stop();
-  put(nav, SECTIONS.map(([path, title]) =>
-    h("a", { href: `#/${path}`, "aria-current": hash.startsWith(`#/${path}`) || (path === "deploys" && hash.startsWith("#/new")) ? "page" : null }, title)));
+  put(
+    nav,
+    SECTIONS.map(([path, title]) =>
+      h(
+        "a",
+        {
+          href: `#/${path}`,
+          "aria-current":
+            hash.startsWith(`#/${path}`) || (path === "deploys" && hash.startsWith("#/new")) ? "page" : null,
+        },
+        title,
+      ),
+    ),
+  );
 }
 
 /** After signing in, or when a tab is opened that is signed in: who are we, then the view. */
@@ -74,10 +94,22 @@ async function start() {
   } catch (err) {
     if (session.signedIn()) {
       frame(false);
-      put(main, h("div", { class: "card narrow" }, h("h1", {}, "Not allowed in"), h("p", { role: "alert" }, err.message), err.hint && h("p", { class: "hint" }, err.hint),
-        h("div", { class: "actions" },
-          h("button", { type: "button", class: "primary", onclick: start }, "Try again"),
-          h("button", { type: "button", onclick: () => session.signOut() }, "Use another account"))));
+      put(
+        main,
+        h(
+          "div",
+          { class: "card narrow" },
+          h("h1", {}, "Not allowed in"),
+          h("p", { role: "alert" }, err.message),
+          err.hint && h("p", { class: "hint" }, err.hint),
+          h(
+            "div",
+            { class: "actions" },
+            h("button", { type: "button", class: "primary", onclick: start }, "Try again"),
+            h("button", { type: "button", onclick: () => session.signOut() }, "Use another account"),
+          ),
+        ),
+      );
     }
     return;
   }
@@ -90,7 +122,9 @@ async function start() {
 
 const theme = document.getElementById("theme");
 function paintTheme() {
-  const dark = (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const dark =
+    (document.documentElement.dataset.theme ??
+      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   theme.textContent = dark ? "☀" : "☾";
   theme.setAttribute("aria-label", dark ? "Switch to the light theme" : "Switch to the dark theme");
   theme.title = theme.getAttribute("aria-label");

@@ -3,6 +3,7 @@
 import { follow, get } from "./api.js";
 import { cancel, lookNow, onRuns } from "./banner.js";
 import { announce, h, put } from "./dom.js";
+import { line, tone } from "./events.js";
 import { clock, duration, full, seconds } from "./format.js";
 import { mayCancel, mayDeploy } from "./me.js";
 import { healthPill, outcomePill, problemBox, table } from "./parts.js";
@@ -16,7 +17,8 @@ export async function showRun(root, { signal, argument: id }) {
   try {
     run = await get(`/v1/deploys/${id}`, signal);
   } catch (err) {
-    if (!signal.aborted) put(root, h("h1", {}, "Deploy"), problemBox(err), h("p", {}, h("a", { href: "#/deploys" }, "All deploys")));
+    if (!signal.aborted)
+      put(root, h("h1", {}, "Deploy"), problemBox(err), h("p", {}, h("a", { href: "#/deploys" }, "All deploys")));
     return;
   }
   const view = parts(run);
@@ -55,39 +57,79 @@ function parts(started) {
   const phases = h("ol", { class: "phases", "aria-label": "Phases" });
   const plan = h("section", {});
   const connection = h("span", { class: "connection" }, "Connecting…");
-  const log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Log of the run", tabindex: "0" });
+  const log = h("div", {
+    class: "log",
+    role: "log",
+    "aria-live": "off",
+    "aria-label": "Log of the run",
+    tabindex: "0",
+  });
   const known = new Map();
 
   const all = [
     h("p", { class: "crumb" }, h("a", { href: "#/deploys" }, "Deploys")),
-    h("div", { class: "title" }, h("h1", {}, KINDS[run.kind] ?? run.kind, " ", h("span", { class: "quiet-text" }, clock(run.started))), state),
+    h(
+      "div",
+      { class: "title" },
+      h("h1", {}, KINDS[run.kind] ?? run.kind, " ", h("span", { class: "quiet-text" }, clock(run.started))),
+      state,
+    ),
     h("p", { class: "lead" }, `By ${run.by_name || run.by}, ${full(run.started)}.`),
-    actions, trouble, result, plan,
+    actions,
+    trouble,
+    result,
+    plan,
     h("section", {}, h("h2", {}, "Progress"), phases),
     h("section", {}, h("div", { class: "title" }, h("h2", {}, "Log"), connection), log),
-    h("details", {}, h("summary", {}, "Repositories"), h("ul", { class: "plain" }, run.slugs.map((slug) => h("li", {}, h("code", {}, slug))))),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Repositories"),
+      h(
+        "ul",
+        { class: "plain" },
+        run.slugs.map((slug) => h("li", {}, h("code", {}, slug))),
+      ),
+    ),
   ];
 
   function update(now) {
     run = now;
     put(state, outcomePill(run));
-    put(actions,
-      run.state === "running" && mayCancel(run) && h("button", { type: "button", class: "danger", onclick: () => cancel(run, (err) => put(trouble, problemBox(err))) }, "Cancel this run"),
-      run.state === "finished" && mayDeploy() && h("a", { class: "button", href: `#/new/${run.id}` }, "Edit this list and deploy it"));
+    put(
+      actions,
+      run.state === "running" &&
+        mayCancel(run) &&
+        h(
+          "button",
+          { type: "button", class: "danger", onclick: () => cancel(run, (err) => put(trouble, problemBox(err))) },
+          "Cancel this run",
+        ),
+      run.state === "finished" &&
+        mayDeploy() &&
+        h("a", { class: "button", href: `#/new/${run.id}` }, "Edit this list and deploy it"),
+    );
   }
 
   function phase(event) {
     const name = event.phase;
     let row = known.get(name);
     if (!row) {
-      row = h("li", {}, h("span", { class: "sign", "aria-hidden": "true" }), h("span", {}, PHASES[name] ?? name), h("span", { class: "quiet-text took" }));
+      row = h(
+        "li",
+        {},
+        h("span", { class: "sign", "aria-hidden": "true" }),
+        h("span", {}, PHASES[name] ?? name),
+        h("span", { class: "quiet-text took" }),
+      );
       known.set(name, row);
       phases.append(row);
     }
     const word = event.state === "failed" ? "failed" : event.state === "start" ? "active" : "done";
     row.className = word;
     row.firstChild.textContent = { failed: "▲", active: "◐", done: "●" }[word];
-    row.lastChild.textContent = word === "active" ? "under way" : word === "failed" ? "failed" : event.seconds ? duration(event.seconds) : "done";
+    row.lastChild.textContent =
+      word === "active" ? "under way" : word === "failed" ? "failed" : event.seconds ? duration(event.seconds) : "done";
     if (event.state !== "done") announce(`${PHASES[name] ?? name}: ${row.lastChild.textContent}`);
   }
 
@@ -101,7 +143,9 @@ function parts(started) {
     const text = line(event);
     if (!text) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    log.append(h("p", { class: tone(event) }, h("time", { datetime: event.ts ?? "" }, clock(event.ts)), h("bdi", {}, text)));
+    log.append(
+      h("p", { class: tone(event) }, h("time", { datetime: event.ts ?? "" }, clock(event.ts)), h("bdi", {}, text)),
+    );
     if (log.childElementCount > KEEP) log.firstElementChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
@@ -112,47 +156,69 @@ function parts(started) {
     const hint = event.error?.hint ?? "";
     const [sentence, ...details] = why.split("\n");
     result.hidden = run.kind === "plan" && event.outcome === "ok";
-    put(result, h("h2", {}, "Outcome"),
-      why && h("div", { class: event.outcome === "ok" ? "note" : "problem" }, h("p", {}, h("strong", {}, sentence)),
-        details.length > 0 && h("div", { class: "log said", tabindex: "0", role: "region", "aria-label": "What was said" }, details.map((text) => h("p", {}, h("bdi", {}, text)))),
-        hint && h("p", { class: "hint pre" }, hint)),
-      services.length > 0 && table("Services after the run", ["Service", "This run", "Health", "Reason"], services.map((each) => [
-        each.service, DONE[each.outcome] ?? each.outcome ?? "–", each.status ? healthPill(each.status) : "–", h("bdi", { class: "pre" }, each.reason || "–")])),
-      !why && services.length === 0 && h("p", {}, event.outcome === "ok" ? "Done." : `It ended: ${event.outcome}.`));
+    put(
+      result,
+      h("h2", {}, "Outcome"),
+      why &&
+        h(
+          "div",
+          { class: event.outcome === "ok" ? "note" : "problem" },
+          h("p", {}, h("strong", {}, sentence)),
+          details.length > 0 &&
+            h(
+              "div",
+              { class: "log said", tabindex: "0", role: "region", "aria-label": "What was said" },
+              details.map((text) => h("p", {}, h("bdi", {}, text))),
+            ),
+          hint && h("p", { class: "hint pre" }, hint),
+        ),
+      services.length > 0 &&
+        table(
+          "Services after the run",
+          ["Service", "This run", "Health", "Reason"],
+          services.map((each) => [
+            each.service,
+            DONE[each.outcome] ?? each.outcome ?? "–",
+            each.status ? healthPill(each.status) : "–",
+            h("bdi", { class: "pre" }, each.reason || "–"),
+          ]),
+        ),
+      !why && services.length === 0 && h("p", {}, event.outcome === "ok" ? "Done." : `It ended: ${event.outcome}.`),
+    );
     announce(`The run has ended: ${event.outcome}. ${why}`.slice(0, 300));
     const length = seconds(event.ts) - seconds(run.started);
-    if (length > 0) phases.append(h("li", { class: "total" }, h("span", { class: "sign", "aria-hidden": "true" }, "■"), h("span", {}, "In all"), h("span", { class: "quiet-text took" }, duration(length))));
+    if (length > 0)
+      phases.append(
+        h(
+          "li",
+          { class: "total" },
+          h("span", { class: "sign", "aria-hidden": "true" }, "■"),
+          h("span", {}, "In all"),
+          h("span", { class: "quiet-text took" }, duration(length)),
+        ),
+      );
   }
 
   update(run);
   return {
-    all, add, update,
-    get run() { return run; },
+    all,
+    add,
+    update,
+    get run() {
+      return run;
+    },
     connection(word) {
-      const text = { live: "Live", waiting: "Connection lost. Going on where it was as soon as it is back…", over: "Complete" }[word];
+      const text = {
+        live: "Live",
+        waiting: "Connection lost. Going on where it was as soon as it is back…",
+        over: "Complete",
+      }[word];
       if (connection.textContent === text) return;
       connection.textContent = text;
       connection.className = `connection ${word}`;
     },
-    trouble(err) { put(trouble, problemBox(err)); },
+    trouble(err) {
+      put(trouble, problemBox(err));
+    },
   };
-}
-
-/** An event as a line of the log; "" for those that are shown elsewhere. */
-function line(event) {
-  switch (event.type) {
-    case "log": return event.line;
-    case "phase": return `── ${PHASES[event.phase] ?? event.phase}${event.state === "start" || !event.state ? "" : ` ${event.state}`}${event.seconds ? ` (${duration(event.seconds)})` : ""}`;
-    case "service": return `${event.service || "stack"}: ${event.step} ${event.action ?? ""} ${event.state ?? ""}${event.seconds ? ` (${duration(event.seconds)})` : ""}${event.reason ? `\n  ${event.reason}` : ""}`;
-    case "diagnostic": return `${event.severity}: ${event.message}${event.hint ? `\n  ${event.hint}` : ""}`;
-    case "plan": return `plan: ${event.changes} of ${Object.keys(event.services ?? {}).length} change`;
-    case "result": return `result: ${event.outcome}${event.exit_code ? `, exit code ${event.exit_code}` : ""}`;
-    default: return `${event.type}: ${JSON.stringify(event)}`;
-  }
-}
-
-function tone(event) {
-  if (event.type === "diagnostic") return event.severity === "error" ? "bad" : "wait";
-  if (event.type === "result") return event.outcome === "ok" ? "good" : "bad";
-  return event.state === "failed" ? "bad" : event.type === "phase" ? "strong" : "";
 }

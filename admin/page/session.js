@@ -1,7 +1,7 @@
 // Who is signed in: with e-mail and password at the Supabase project's auth server, or with a pasted token.
 //
-// The tokens are kept in this tab's sessionStorage: a reload in the middle of a deploy must not ask for the password again,
-// and nothing is left when the tab is closed. The password is sent to the auth server only, and kept nowhere.
+// The tokens are kept in this tab's sessionStorage: a reload in the middle of a deploy must not ask for the password
+// again, and nothing is left when the tab is closed. The password is sent to the auth server only, and kept nowhere.
 
 const KEY = "karst-session";
 const EARLY = 60; // seconds before its end that a token is replaced
@@ -61,7 +61,10 @@ export async function signOut() {
   if (!ended?.refresh) return;
   try {
     const { url, key } = await authServer();
-    await fetch(`${url}/logout?scope=local`, { method: "POST", headers: { apikey: key, Authorization: `Bearer ${ended.access}` } });
+    await fetch(`${url}/logout?scope=local`, {
+      method: "POST",
+      headers: { apikey: key, Authorization: `Bearer ${ended.access}` },
+    });
   } catch {
     // It ends by itself; here it is gone already.
   }
@@ -156,7 +159,8 @@ function schedule(retry = 0) {
   if (state === null) return;
   const left = state.expires - now();
   if (state.refresh) timer = setTimeout(refresh, 1000 * (retry || Math.max(1, Math.min(left - EARLY, 86400))));
-  else timer = setTimeout(() => end("The token has ended. Paste a new one."), 1000 * Math.max(0, Math.min(left, 86400)));
+  else
+    timer = setTimeout(() => end("The token has ended. Paste a new one."), 1000 * Math.max(0, Math.min(left, 86400)));
 }
 
 function peek(access) {

@@ -9,11 +9,15 @@
     // No storage: the system's theme.
   }
   // A script that did not arrive would leave an empty page without a word.
-  addEventListener("error", (event) => {
-    if (event.target?.localName !== "script") return;
-    const note = document.createElement("p");
-    note.textContent = "This page could not be loaded whole. Reload it.";
-    note.setAttribute("role", "alert");
-    document.getElementById("main")?.append(note);
-  }, true);
+  addEventListener(
+    "error",
+    (event) => {
+      if (event.target?.localName !== "script") return;
+      const note = document.createElement("p");
+      note.textContent = "This page could not be loaded whole. Reload it.";
+      note.setAttribute("role", "alert");
+      document.getElementById("main")?.append(note);
+    },
+    true,
+  );
 })();

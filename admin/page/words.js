@@ -22,7 +22,13 @@ export const OUTCOMES = {
 };
 
 /** What a run did with a service. */
-export const DONE = { deployed: "Deployed", unchanged: "Unchanged", held: "Held at its last good revision", left_out: "Left out", failed: "Failed" };
+export const DONE = {
+  deployed: "Deployed",
+  unchanged: "Unchanged",
+  held: "Held at its last good revision",
+  left_out: "Left out",
+  failed: "Failed",
+};
 
 export const ACTIONS = {
   create: ["+", "New", "good"],
@@ -33,5 +39,11 @@ export const ACTIONS = {
 };
 
 export const PHASES = {
-  accepted: "Accepted", init: "Prepare Terraform", plan: "Plan", apply: "Apply", health: "Ask for health", destroy: "Remove", leftovers: "Tidy up",
+  accepted: "Accepted",
+  init: "Prepare Terraform",
+  plan: "Plan",
+  apply: "Apply",
+  health: "Ask for health",
+  destroy: "Remove",
+  leftovers: "Tidy up",
 };
