@@ -148,6 +148,7 @@ def _row(name: str, answer: Any, members: list[Member]) -> dict[str, Any]:
     row: dict[str, Any] = {"status": "UNKNOWN", "revision": newest.revision, "reason": "no answer"}
     if answer is not None:
         row.update({key: value for key, value in asdict(answer).items() if value not in (None, "")})
+        row["reason"] = answer.reason
     row.update(service=name, created=newest.created, generations=len({member.generation for member in members}))
     row["containers"] = [{"role": m.role, "state": m.state, "created": m.created} for m in members]
     return row

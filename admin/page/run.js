@@ -65,6 +65,7 @@ function parts(started) {
     tabindex: "0",
   });
   const known = new Map();
+  let planned = null;
 
   const all = [
     h("p", { class: "crumb" }, h("a", { href: "#/deploys" }, "Deploys")),
@@ -136,10 +137,14 @@ function parts(started) {
   function add(event) {
     if (event.type === "phase") phase(event);
     if (event.type === "plan") {
+      planned = event;
       put(plan, h("h2", {}, "Plan"), planTable(event));
-      if (run.kind === "plan") plan.append(approval(run.id, event));
     }
-    if (event.type === "result") showResult(event);
+    if (event.type === "result") {
+      showResult(event);
+      // Not before: while the run still holds the stack, an approval would be refused.
+      if (run.kind === "plan" && event.outcome === "ok" && planned) plan.append(approval(run.id, planned));
+    }
     const text = line(event);
     if (!text) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;

@@ -73,3 +73,11 @@ def test_the_unit_keeps_runs_alive_and_starts_what_is_there() -> None:
     assert "KillMode=process\n" in unit
     assert "ExecStart=/opt/karstkit/scripts/admin\n" in unit
     assert (ROOT / "scripts" / "admin").stat().st_mode & 0o111
+
+
+def test_the_pictures_are_there_and_small() -> None:
+    """Every picture that a document shows, and none that nobody shows."""
+    shown = set(re.findall(r"\]\((?:docs/)?images/([a-z-]+\.png)\)", TEXT + (ROOT / "README.md").read_text()))
+    files = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
+    assert set(files) == shown
+    assert max(files.values()) < 150_000
