@@ -131,6 +131,17 @@ def _unexpected(err: Exception) -> Response:
     )
 
 
+def problem_of(err: Exception) -> Problem | None:
+    """``err`` as the problem that its caller is told; None for a fault of our own."""
+    if isinstance(err, Problem):
+        return err
+    if isinstance(err, AuthError):
+        return from_auth(err)
+    if isinstance(err, RunBusy):
+        return _busy(err)
+    return _karst(err) if isinstance(err, KarstError) else None
+
+
 def _problem(problem: Problem) -> Response:
     if problem.status in (401, 403, 429) and request.method not in ("GET", "HEAD"):
         _audit_refusal(problem)

@@ -46,6 +46,7 @@ class Context:
         self.graph = Shared(fresh=2.0, patience=8.0)
         self.certificates = Shared(fresh=10.0, patience=8.0)
         self.streams = {name: StreamLimit(limits.streams, limits.streams_per_subject) for name in ("tcp", "unix")}
+        self.streams["grpc"] = StreamLimit(limits.grpc_streams, limits.grpc_streams)
 
 
 def context() -> Context:

@@ -26,6 +26,7 @@ class Limits:
         threads: worker threads of each of the two servers.
         streams: open streams per server; the threads above it answer everything else.
         streams_per_subject: open streams of one caller.
+        grpc_streams: open gRPC calls that last: log streams and deploys.
         reads, writes: requests a second (on average) of one caller; ``*_burst`` at once.
         body, header: bytes of a request.
         request_seconds: time a client has to send its whole request.
@@ -37,6 +38,7 @@ class Limits:
     threads: int = 48
     streams: int = 32
     streams_per_subject: int = 24
+    grpc_streams: int = 16
     reads: float = 100.0
     reads_burst: float = 200.0
     writes: float = 0.5
@@ -55,6 +57,8 @@ class Settings:
 
     Attributes:
         host, port: the TCP listener, on loopback only; port 0 takes a free one.
+        grpc_port: port of the gRPC ControlPlane on ``host``; None for none, 0 for a free one.
+        secrets: folder of the mesh's authority and identities; None for the stack's.
         socket: path of the Unix socket; ``socket_given`` says that somebody chose it.
         group: group of the socket (name or number), or "" for the process's own.
         hosts: names that a Host header may have, without the port.
@@ -66,6 +70,8 @@ class Settings:
     auth: AuthSettings
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = 50052
+    secrets: Path | None = None
     socket: Path = DEFAULT_SOCKET
     socket_given: bool = False
     group: str = ""
@@ -87,7 +93,8 @@ def read(env: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         auth=from_env(env),
         host=_loopback(env.get("KARST_ADMIN_HOST") or "127.0.0.1"),
-        port=_port(env.get("KARST_ADMIN_PORT") or "8080"),
+        port=_port("KARST_ADMIN_PORT", env.get("KARST_ADMIN_PORT") or "8080"),
+        grpc_port=_grpc_port(env.get("KARST_ADMIN_GRPC_PORT") or "50052"),
         socket=Path(socket).expanduser().absolute() if socket else DEFAULT_SOCKET,
         socket_given=bool(socket),
         group=env.get("KARST_ADMIN_SOCKET_GROUP", ""),
@@ -119,7 +126,11 @@ def _loopback(host: str) -> str:
     return host
 
 
-def _port(text: str) -> int:
+def _port(name: str, text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
-        raise SettingsError(f"KARST_ADMIN_PORT is {text!r}, not a port", code="bad_setting")
+        raise SettingsError(f"{name} is {text!r}, not a port", code="bad_setting")
     return int(text)
+
+
+def _grpc_port(text: str) -> int | None:
+    return None if text == "off" else _port("KARST_ADMIN_GRPC_PORT", text)

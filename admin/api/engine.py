@@ -6,27 +6,27 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from admin.context import context
+from admin.context import Context
 from admin.limits import Shared
 from admin.problems import Problem
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[None]:
+def engine(ctx: Context) -> Iterator[None]:
     """One of the few questions that may be under way at once; Problem 503 when the engine is too slow."""
-    if not context().engine.acquire(timeout=1.0):
+    if not ctx.engine.acquire(timeout=1.0):
         raise _slow()
     try:
         yield
     finally:
-        context().engine.release()
+        ctx.engine.release()
 
 
-def shared(answer: Shared, make: Callable[[], Any]) -> Any:
+def shared(ctx: Context, answer: Shared, make: Callable[[], Any]) -> Any:
     """What ``make`` says, or said a moment ago; Problem 503 for who waits too long for the first answer."""
 
     def ask() -> Any:
-        with engine():
+        with engine(ctx):
             return make()
 
     try:

@@ -20,7 +20,7 @@ def graph() -> Response:
     """Who may call whom and who did, with rates over a second and times, as `iac graph --json` prints it."""
     query.known([])
     stack = context().stack
-    return jsonify(shared(context().graph, lambda: clean(stack.graph())))
+    return jsonify(shared(context(), context().graph, lambda: clean(stack.graph())))
 
 
 @blueprint.get("/v1/certificates")
@@ -29,4 +29,4 @@ def certificates() -> Response:
     """Every identity's certificate and the trusted authorities', and whether it is the one in use."""
     query.known([])
     stack = context().stack
-    return jsonify({"certificates": shared(context().certificates, lambda: clean(stack.certificates()))})
+    return jsonify({"certificates": shared(context(), context().certificates, lambda: clean(stack.certificates()))})

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 def index() -> Response:
     query.known([])
     stack = context().stack
-    return jsonify({"services": shared(context().health, lambda: clean(stack.list_services()))})
+    return jsonify({"services": shared(context(), context().health, lambda: clean(stack.list_services()))})
 
 
 @blueprint.get("/v1/logs")
@@ -52,7 +52,7 @@ def _logs(service: str) -> Response:
     tail = query.number("tail", 200, least=0, most=10_000)
     stack = context().stack
     if not query.flag("follow"):
-        with engine():
+        with engine(context()):
             lines = [clean(line) for line in stack.logs(service, tail=tail, follow=False, stop=lambda: False) if line]
         return Response("".join(json.dumps(line) + "\n" for line in lines), content_type=NDJSON)
     leave = take_slot()
@@ -68,7 +68,7 @@ def _logs(service: str) -> Response:
 def stats(service: str) -> Response:
     query.known([])
     _check(service)
-    with engine():
+    with engine(context()):
         return jsonify(context().stack.stats(service))
 
 

@@ -58,6 +58,7 @@ def _start(kit: Kit, stub: SupabaseStub, token: str) -> Admin:
         "SUPABASE_URL": stub.url,
         "SUPABASE_SERVICE_ROLE_KEY": stub.service_role_key,
         "KARST_ADMIN_PORT": "0",
+        "KARST_ADMIN_GRPC_PORT": "0",
         "KARST_ADMIN_SOCKET": str(folder / "s"),
         "KARST_ADMIN_DATA": str(folder / "data"),
         "KARST_ADMIN_SECRETS": "CANARY",

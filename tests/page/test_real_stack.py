@@ -125,6 +125,7 @@ def _start(kit: Kit, stub: SupabaseStub) -> tuple[subprocess.Popen[str], int]:
         "SUPABASE_SERVICE_ROLE_KEY": stub.service_role_key,
         "SUPABASE_ANON_KEY": stub.anon_key,
         "KARST_ADMIN_PORT": "0",
+        "KARST_ADMIN_GRPC_PORT": "0",
         "KARST_ADMIN_SOCKET": str(kit.home / "s"),
         "KARST_ADMIN_DATA": str(kit.home / "admin"),
     }

@@ -280,6 +280,8 @@ def settings_of(supabase: SupabaseStub, folder: Path, **changes: Any) -> Setting
     settings = Settings(
         auth=auth,
         port=0,
+        grpc_port=None,
+        secrets=folder / "secrets",
         socket=folder / "admin.sock",
         socket_given=True,
         data=folder / "data",

@@ -20,6 +20,8 @@ from karst.identity.store import Store, read
 
 # An authority has to be replaced by people, so they learn of it earlier; one with a short life, by its last third.
 AUTHORITY_NOTICE = dt.timedelta(days=30)
+# Whose certificate no Envoy shows; the admin app reads its own anew at each handshake.
+_NOT_ENVOYS = frozenset({"ops/operator", "ops/admin"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def in_step(leaf: leaves.Leaf, bundle: x509.Certificate | None, seen: Seen) -> s
 
 
 def _served(leaf: leaves.Leaf, seen: list[Seen] | None) -> tuple[str, str]:
-    if leaf.identity.name == "ops/operator":
+    if leaf.identity.name in _NOT_ENVOYS:
         return "-", ""
     if seen is None:
         return "unknown", "no Docker engine answers"

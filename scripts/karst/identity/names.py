@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from karst.errors import UsageError
 
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
-OPS = ("ops/edge", "ops/operator")
+OPS = ("ops/edge", "ops/operator", "ops/admin")
+# Nobody connects to the other tools by a name of theirs; the admin app serves gRPC under this one.
+_OPS_DNS = {"ops/admin": ("ops-admin",)}
 # `ca.key` is the authority's and `operator.key` the operator's; `mesh/ops-edge` is the edge's folder.
 RESERVED = frozenset({"ca", "operator", *(name.replace("/", "-") for name in OPS)})
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?")
@@ -20,9 +22,9 @@ class Identity:
     """One identity of the mesh.
 
     Attributes:
-        name: a service's name, ``ops/edge`` or ``ops/operator``.
+        name: a service's name, ``ops/edge``, ``ops/operator`` or ``ops/admin``.
         uri: the one SPIFFE URI of its certificate; what Envoy's rules compare.
-        dns: the DNS names of its certificate; none for tools, which nobody connects to.
+        dns: the DNS names of its certificate; none for edge and operator, which nobody connects to.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Identity:
                 f"`{trust_domain}` is not a trust domain (example: `karst.local`)", code="bad_trust_domain"
             )
         if name in OPS:
-            return cls(str(name), f"spiffe://{trust_domain}/{name}", ())
+            return cls(str(name), f"spiffe://{trust_domain}/{name}", _OPS_DNS.get(str(name), ()))
         if not isinstance(name, str) or not SERVICE_NAME.fullmatch(name):
             raise UsageError(
                 f"`{name}` is not a service name",
@@ -66,5 +68,5 @@ class Identity:
 
     @property
     def file(self) -> str:
-        """The stem of ``<secrets>/<stem>.crt`` and ``.key``, for people and tools; "" for the edge."""
-        return {"ops/operator": "operator", "ops/edge": ""}.get(self.name, self.name)
+        """The stem of ``<secrets>/<stem>.crt`` and ``.key``, for people and tools; "" for edge and admin app."""
+        return {"ops/operator": "operator", "ops/edge": "", "ops/admin": ""}.get(self.name, self.name)

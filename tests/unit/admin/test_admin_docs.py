@@ -40,7 +40,9 @@ def test_the_curl_examples_work_as_they_stand(unix: bool, app: App, tmp_path: Pa
 
 
 def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
-    code = "".join(path.read_text() for path in (ROOT / "admin").rglob("*.py") if "cli" not in path.parts)
+    code = "".join(
+        path.read_text() for path in (ROOT / "admin").rglob("*.py") if "cli" not in path.relative_to(ROOT).parts
+    )
     pattern = r"\b(?:KARST_(?:ADMIN|AUTH)_[A-Z0-9_]*[A-Z0-9]|SUPABASE_[A-Z_]+[A-Z])\b"
     read = set(re.findall(rf"\"({pattern})\"", code))
     table = TEXT[TEXT.index("## Settings") : TEXT.index("## Limits")]
@@ -65,6 +67,7 @@ def test_the_limits_are_the_real_ones() -> None:
     assert f"{limits.streams}, of one caller {limits.streams_per_subject}; {limits.threads} threads" in table
     assert f"{limits.request_seconds:g} s, {limits.stall_seconds:g} s" in table
     assert f"| {limits.connections} |" in table
+    assert f"log streams, deploys | {limits.grpc_streams} |" in table
 
 
 def test_the_unit_keeps_runs_alive_and_starts_what_is_there() -> None:

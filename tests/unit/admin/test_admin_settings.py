@@ -64,6 +64,7 @@ GOOD = {
         ({"KARST_ADMIN_HOST": "example.org"}, "bad_setting"),
         ({"KARST_ADMIN_PORT": "80a"}, "bad_setting"),
         ({"KARST_ADMIN_PORT": "70000"}, "bad_setting"),
+        ({"KARST_ADMIN_GRPC_PORT": "none"}, "bad_setting"),
         ({"KARST_ADMIN_ALLOW": "github.com/owner"}, "bad_setting"),
         ({"KARST_ADMIN_COMMAND": "/no/such/command"}, "no_command"),
     ],
@@ -82,6 +83,7 @@ def test_good_settings_are_read_and_defaults_are_the_documented_ones() -> None:
     assert settings.auth.base == "https://abcdefghijklmnopqrst.supabase.co/auth/v1"
     assert settings.auth.issuer == settings.auth.base
     assert (settings.host, settings.port, settings.socket) == ("127.0.0.1", 8080, DEFAULT_SOCKET)
+    assert (settings.grpc_port, read(GOOD | {"KARST_ADMIN_GRPC_PORT": "off"}).grpc_port) == (50052, None)
     assert (settings.policy.allow, settings.policy.secrets) == (("gh:*", "gl:*", "bb:*"), frozenset())
     assert not settings.auth.hs256_secret
     assert not settings.peers.uids
@@ -163,6 +165,7 @@ def test_a_socket_path_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
         SUPABASE_URL="http://127.0.0.1:1",
         SUPABASE_SERVICE_ROLE_KEY=GOOD["SUPABASE_SERVICE_ROLE_KEY"],
         KARST_ADMIN_PORT="0",
+        KARST_ADMIN_GRPC_PORT="off",
         KARST_ADMIN_SOCKET=str(tmp_path / ("x" * 120)),
     )
     assert done.returncode == 1
