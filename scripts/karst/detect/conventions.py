@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
-from karst.detect import declared, launch, serves, targets
+from karst.detect import declared, launch, serves, targets, witness
+from karst.detect.errors import DetectError, listed
 from karst.detect.manifests import Script, normalise
 from karst.detect.reach import start_blocks
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -116,7 +118,13 @@ def _mains(repo: Repo, root: str, names: list[str]) -> Outcome:
     if not own and len(found) > 1:
         mains = {name: repo.modules.facts(f"{prefix}{name}/__main__.py") for name in found}
         serving = [name for name, facts in mains.items() if serves.serving(repo.modules, start_blocks(facts))]
-        chosen = serving[0] if len(serving) == 1 else chosen
+        claimed = {claim.path for claim in witness.claims(repo)}
+        said = [name for name in found if f"{prefix}{name}/__main__.py" in claimed]
+        if len(said) != 1 and len(serving) != 1:
+            if any(repo.tree.has(name) for name in ("main.py", "__main__.py", "app.py")):
+                return Miss(f"several packages have a __main__.py ({', '.join(sorted(found))}), and nothing says which")
+            raise _tie(prefix, found)
+        chosen = said[0] if len(said) == 1 else serving[0]
     path = f"{prefix}{chosen}/__main__.py"
     made = launch.module(repo, path, chosen, root) if chosen.isidentifier() else launch.run_path(repo, path)
     reason = f"the package `{chosen}` has a __main__.py"
@@ -124,6 +132,17 @@ def _mains(repo: Repo, root: str, names: list[str]) -> Outcome:
         reason += f" (chosen among {', '.join(sorted(found))})"
     hit = Hit(replace(made, why=reason), reason, made.evidence)
     return declared.instead_of(repo, hit) or hit
+
+
+def _tie(prefix: str, found: list[str]) -> DetectError:
+    paths = [f"{prefix}{name}/__main__.py" for name in sorted(found)]
+    return DetectError(
+        "ambiguous",
+        f"{listed(paths)} could each be the start, and nothing says which",
+        hint=f"name one with `entrypoint:`, `entrypoint: {sorted(found)[0]}` for example",
+        evidence=f"{paths[0]}:1",
+        candidates=paths,
+    )
 
 
 def root_main(repo: Repo) -> Outcome:
@@ -155,6 +174,9 @@ def _first_file(repo: Repo, names: tuple[str, ...], where: str) -> Outcome:
             why.append(f"there is no {name} {where}")
             continue
         made = launch.start_file(repo, name)
+        if made and _placeholder(repo, name):
+            why.append(f"{name} is what a tool puts into a new project, and the program is elsewhere")
+            continue
         if made:
             hit = Hit(made, f"{name} {made.why}", made.evidence)
             other = declared.instead_of(repo, hit)
@@ -164,3 +186,14 @@ def _first_file(repo: Repo, names: tuple[str, ...], where: str) -> Outcome:
             continue
         why.append(f"{name} only defines things: running it would do nothing")
     return Miss("; ".join(why))
+
+
+def _placeholder(repo: Repo, name: str) -> bool:
+    """A new project's first file as editors and package managers write it, left beside a program that came later."""
+    facts = repo.modules.facts(name)
+    if set(facts.functions) == {"print_hi"}:
+        greets = not facts.imported
+    else:
+        text = facts.functions["main"].node.body if set(facts.functions) == {"main"} else []
+        greets = len(text) == 1 and ast.unparse(text[0]).startswith("print('Hello from ")
+    return greets and len(repo.tree.python_files()) > 1

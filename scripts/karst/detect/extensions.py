@@ -139,6 +139,8 @@ def server_module(repo: Repo) -> Outcome:
         made = launch.start_file(repo, path)
         if made and made.kind == "server":
             (holds if made.how in ("uvicorn", "gunicorn", "sanic", "dash") else runs).append(made)
+    if len(runs) == 1 and any(_strangers(repo, runs[0].path, item.path) for item in holds):
+        runs, holds = [], [*runs, *holds]  # a server beside an application that it does not serve: neither is the one
     for group, what in ((runs, "serves when it is run"), (holds, "holds an application")):
         distinct = [item for item in group if not _factory_of(item, group)]
         if broken and distinct and group is holds:
@@ -161,6 +163,10 @@ _HINT = re.compile(
     r"__main__|FastAPI|Flask|Starlette|Sanic|Quart|aiohttp|[Bb]ottle|[Dd]ash|[Ff]alcon|[Ll]itestar|[Tt]ornado|streamlit|gradio"
     r"|uvicorn|application|nicegui|serve_forever|cherrypy|hug|wsgi|asgi|start_response|FastHTML|shiny|chainlit|\.run\("
 )
+
+
+def _strangers(repo: Repo, one: str, other: str) -> bool:
+    return other not in repo.modules.closure(one) and one not in repo.modules.closure(other)
 
 
 def _factory_of(item: Launch, group: list[Launch]) -> bool:

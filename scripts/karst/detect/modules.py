@@ -142,6 +142,10 @@ class Modules:
         # Inside a package the folder above it is the natural root, in a plain folder that folder itself.
         return top if top in winners else winners[0]
 
+    def closure(self, path: str) -> list[str]:
+        """The file and those of the tree that it imports, directly or not (up to 40)."""
+        return self._closure(path, [self.import_root(path), path.rpartition("/")[0]])
+
     def _closure(self, path: str, roots: list[str]) -> list[str]:
         """The file and those of the tree it brings in, whichever of the roots is the right one."""
         found, queue = [path], [path]

@@ -9,15 +9,15 @@ from karst.detect.launch import Launch
 from karst.detect.repo import Repo
 
 _NAMES = re.compile(r"(?i)\Areadme(\.(md|rst|txt|markdown))?\Z")
-_FILE = re.compile(
+FILE = re.compile(
     r"(?:\bpython3?(?:\.\d+)?|\bpy|\b(?:streamlit|chainlit|uv) run|\bpanel serve)\s+(?:-u\s+)?"
     r"([\w./\\-]+\.py)\b([^`#&|;]*)"
 )
-_MODULE = re.compile(r"\bpython3?(?:\.\d+)?\s+-m\s+([\w.]+)([^`#&|;]*)")
-_SPEC = re.compile(r"\b(?:uvicorn|gunicorn|hypercorn|granian|daphne)\b[^\n`]{0,120}?\s\"?([\w.]+):\w+")
+MODULE = re.compile(r"\bpython3?(?:\.\d+)?\s+-m\s+([\w.]+)([^`#&|;]*)")
+SPEC = re.compile(r"\b(?:uvicorn|gunicorn|hypercorn|granian|daphne)\b[^\n`]{0,120}?\s\"?([\w.]+):\w+")
 
 
-def _alone(rest: str) -> bool:
+def alone(rest: str) -> bool:
     """Whether a command has no arguments but options: with a file or an id behind it, it is no start by itself."""
     words = rest.strip(" \t\"'<>()*.,:").split()
     return not words or words[0].startswith("-") or words[0][:1].isupper() or not words[0].isascii()
@@ -33,8 +33,8 @@ def mentioned(repo: Repo, candidates: Sequence[Launch]) -> tuple[Launch, str] | 
     for number, line in enumerate(text.splitlines()[:3000], 1):
         if len(line) > 500:
             continue
-        files = {name.replace("\\", "/").removeprefix("./") for name, rest in _FILE.findall(line) if _alone(rest)}
-        modules = {*(name for name, rest in _MODULE.findall(line) if _alone(rest)), *_SPEC.findall(line)}
+        files = {name.replace("\\", "/").removeprefix("./") for name, rest in FILE.findall(line) if alone(rest)}
+        modules = {*(name for name, rest in MODULE.findall(line) if alone(rest)), *SPEC.findall(line)}
         for made in candidates:
             dotted = repo.modules.dotted(made.path)
             if made.path in files or dotted in modules or made.path.removesuffix(".py").replace("/", ".") in modules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from karst.detect import conventions, declared, extensions, foreign, overrides, pythons, scan
+from karst.detect import conventions, declared, extensions, foreign, overrides, pythons, scan, witness
 from karst.detect.arguments import needed, needed_by_function
 from karst.detect.errors import DetectError
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -42,6 +42,8 @@ RULES: tuple[Rule, ...] = (
     Rule("scan", "C11", scan.guarded_files),
 )
 _GATES = ("not-python", "python-version", "monorepo")
+# Found by their names or by a search: the repository's own texts may contradict these, and then nothing is started.
+_DOUBTED = ("package-main", "root-main", "app-file", "root-named", "server-module", "package-app", "scan")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def run(repo: Repo) -> tuple[Detection | DetectError, list[Step]]:
     if chosen is None:
         return scan.refuse(repo), steps
     unique = [item for n, item in enumerate(others) if item.argv not in [other.argv for other in others[:n]]]
+    doubt = witness.doubt(repo, chosen[1].launch) if chosen[0].name in _DOUBTED else None
+    if doubt:
+        return doubt, [*steps, Step("doubt", "D", "refusal", doubt.message)]
     try:
         return _detection(repo, *chosen, tuple(unique)), steps
     except DetectError as err:

@@ -14,6 +14,7 @@ from karst.detect.wordset import wordset
 _HINT = re.compile(r"__main__|def main\(")
 _NAMES = ("main", "app", "server", "run", "start", "cli", "bot", "__main__")
 _STARTS = ("main", "start", "run", "serve", "launch")
+_START_ORDER = 20  # names with a higher number say nothing about being the start: beside rivals they are no answer
 # Modules of a program: a guard in one of these only tries it out.
 _PARTS = wordset("""
     log logger logging config settings utils util helpers helper models model db database common constants types
@@ -49,7 +50,7 @@ def guarded_files(repo: Repo) -> Outcome:
     rivals = [made for rank, made in ranked if rank != best]
     serving = repo.notes.get("server-module", [])
     better = [made for rank, made in ranked if rank[1] < best[1]]  # deeper, but they serve
-    if len(tied) > 1 or better or (rivals and _weak(chosen)) or chosen.path in serving:
+    if len(tied) > 1 or better or (rivals and (best[2] > _START_ORDER or _weak(chosen))) or chosen.path in serving:
         known = readme.mentioned(repo, [made for _, made in ranked])
         if known:
             return Hit(known[0], f"{known[1]} starts {known[0].path}: it {known[0].why}", known[0].evidence, "guess")
@@ -90,7 +91,7 @@ def _rank(repo: Repo, made: Launch) -> Rank:
     elif stem in _PARTS:
         order = 90
     else:
-        order = 20 if stem.startswith(_STARTS) else 50
+        order = _START_ORDER if stem.startswith(_STARTS) else 50
     return made.path.count("/"), 0 if made.kind == "server" else 1, order
 
 

@@ -69,8 +69,11 @@ def secondary_folder(name: str) -> bool:
 
 
 def example_file(name: str) -> bool:
-    """True for ``example.py``, ``examples_x.py``, ``x_sample.py``."""
-    return bool({"example", "examples", "sample", "samples"} & set(words(name.removesuffix(".py"))))
+    """True for ``example.py``, ``x_sample.py``, and for what stands in for a real part (``mock_bank.py``)."""
+    return bool(
+        {"example", "examples", "sample", "samples", "mock", "fake", "dummy", "stub"}
+        & set(words(name.removesuffix(".py")))
+    )
 
 
 def test_file(name: str) -> bool:

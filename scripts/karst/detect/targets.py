@@ -199,12 +199,12 @@ def _python_target(repo: Repo, words: list[str], folder: str) -> Target:
             )
         return Target("module", path, words[1], tuple(words[2:]))
     if words and not words[0].startswith("-"):
-        path = _find_file(repo, f"{folder}/{words[0]}")
+        path = find_file(repo, f"{folder}/{words[0]}")
         return Target("file", path, words[0], tuple(words[1:]))
     return Target("program", "", "python", tuple(words))
 
 
-def _find_file(repo: Repo, written: str) -> str:
+def find_file(repo: Repo, written: str) -> str:
     """A file by the path somebody wrote, also below the folder that the Dockerfile copies from."""
     path = _clean(written.removeprefix("/"))
     if repo.tree.has(path):
@@ -221,7 +221,7 @@ def _find_file(repo: Repo, written: str) -> str:
 def _server_target(repo: Repo, program: str, words: list[str], folder: str) -> Target:
     if program in ("streamlit", "chainlit"):
         name = next((word for word in words if word.endswith(".py")), "")
-        return Target("file", _find_file(repo, f"{folder}/{name}") if name else "", name)
+        return Target("file", find_file(repo, f"{folder}/{name}") if name else "", name)
     if program == "flask":
         return Target("program", "", "flask", tuple(words))
     for word in words:

@@ -94,8 +94,13 @@ def test_a_factory_in_a_package(ask) -> None:
 
 def test_the_scan_prefers_depth_then_server_then_name(ask) -> None:
     plain = "def main(): ...\n" + GUARD + "main()\n"
-    assert ask({"deep/er/main.py": plain, "snake.py": plain}).argv == ("python", "/app/snake.py")
+    assert ask({"deep/er/main.py": plain, "cli.py": plain}).argv == ("python", "/app/cli.py")
     assert ask({"cli.py": plain, "zoo.py": plain}, dist_hint="x").argv == ("python", "/app/cli.py")
+
+
+def test_a_name_that_says_nothing_is_no_start_beside_others(refused) -> None:
+    plain = "def main(): ...\n" + GUARD + "main()\n"
+    assert refused({"deep/er/main.py": plain, "snake.py": plain}).candidates == ("snake.py", "deep/er/main.py")
 
 
 def test_one_step_of_a_training_repository_is_not_picked_among_others(refused) -> None:

@@ -71,15 +71,13 @@ CASES = {
         {"pyproject.toml": PROJECT, "aaa/__main__.py": MAIN, "pkg/__main__.py": MAIN, "pkg/__init__.py": ""},
         ("package-main", ("python", "-m", "pkg"), "pkg/__main__.py:4"),
     ),
-    "packages with a __main__ in sorted order, never tests or docs": (
-        {
-            "requirements.txt": "",
-            "docs/__main__.py": MAIN,
-            "beta/__main__.py": MAIN,
-            "alpha/__main__.py": MAIN,
-            "tests/__main__.py": MAIN,
-        },
-        ("package-main", ("python", "-m", "alpha"), "alpha/__main__.py:4"),
+    "the package with a __main__, never tests or docs": (
+        {"requirements.txt": "", "docs/__main__.py": MAIN, "beta/__main__.py": MAIN, "tests/__main__.py": MAIN},
+        ("package-main", ("python", "-m", "beta"), "beta/__main__.py:4"),
+    ),
+    "main.py where several packages have a __main__": (
+        {"requirements.txt": "", "main.py": MAIN, "beta/__main__.py": MAIN, "alpha/__main__.py": MAIN},
+        ("root-main", ("python", "/app/main.py"), "main.py:4"),
     ),
     "a guarded main.py at the root": ({"main.py": MAIN}, ("root-main", ("python", "/app/main.py"), "main.py:4")),
     "a __main__.py at the root": (
