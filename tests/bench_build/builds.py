@@ -22,6 +22,7 @@ from tests.support.kit import docker
 
 COLD_ROUNDS = 3
 ROUNDS = 5
+LABEL = "karst.test=bench"
 Measured = dict[str, list[float]]
 
 
@@ -75,6 +76,8 @@ def measure(home: Path) -> tuple[list[Recipe], dict[str, int]]:
         sizes = {recipe.name: _size(recipe.tag) for recipe in recipes}
     finally:
         subprocess.run(["docker", "rmi", "--force", *(r.tag for r in recipes)], capture_output=True, check=False)
+        # Each build took the tag from the one before, and left that without a name.
+        docker("image", "prune", "--force", "--filter", f"label={LABEL}")
     return recipes, {**sizes, "base": _size(base), "runner": _size(runner)}
 
 
@@ -84,7 +87,7 @@ def median(recipe: Recipe, column: str) -> float:
 
 def docker_build(context: Path, tag: str, *arguments: str) -> float:
     """Build with BuildKit; return the seconds it took, the client's own included."""
-    words = ["build", "--quiet", "--tag", tag, "--label", "karst.test=bench", *arguments]
+    words = ["build", "--quiet", "--tag", tag, "--label", LABEL, *arguments]
     if bundle := base_image.build_ca_file():
         words += ["--secret", f"id=ca,src={bundle}"]
     said = []
