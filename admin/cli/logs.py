@@ -38,13 +38,13 @@ def show(
         raise UsageError("an older generation has nothing to follow", hint="leave out --follow", code="usage")
     if previous and generation:
         raise UsageError("--previous and --generation name two generations", hint="leave one out", code="usage")
-    oldest, pattern = moment(since) if since else 0.0, _pattern(grep) if grep else None
+    oldest, wanted_text = moment(since) if since else 0.0, pattern(grep) if grep else None
     with containers.engine() as docker:
         there = {m.service for m in containers.members(docker, stack.name) if m.role == "app"}
         containers.require(services, sorted(there | set(kept_logs.services(stack.log_dir))), stack.name)
         wanted = tuple(dict.fromkeys(services)) or tuple(sorted(there))
         width = max((len(name) for name in wanted), default=0)
-        query = Query(wanted, tail, oldest, pattern, traces, generation or "", previous)
+        query = Query(wanted, tail, oldest, wanted_text, traces, generation or "", previous)
         for line in follow(docker, stack, query) if following else past(docker, stack, query):
             if as_json:
                 fields = {"service": line.service, "ts": line.stamp, "msg": line.text}
@@ -68,7 +68,8 @@ def moment(text: str) -> float:
         ) from None
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression; UsageError when it is none."""
     try:
         return re.compile(text)
     except re.error as err:

@@ -10,13 +10,31 @@ from typing import Any
 
 import click
 
+from admin.cli import extras
 from admin.cli.certs import certs
 from karst.errors import Exit, KarstError, UsageError, did_you_mean
 from karst.stack import Stack, resolve
 
 
 class Suggesting(click.Group):
-    """A group that answers a mistyped command with the nearest one."""
+    """A group that answers a mistyped command with the nearest one, and knows which commands work from afar."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = super().list_commands(ctx)
+        return [name for name in names if name in ANYWHERE or name in _afar()] if _is_afar(ctx) else names
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """With --url or --socket, the command of that name that talks to an admin app."""
+        here = super().get_command(ctx, cmd_name)
+        if here is None or cmd_name in ANYWHERE or not _is_afar(ctx):
+            return here
+        if cmd_name not in _afar():
+            raise UsageError(
+                f"`{cmd_name}` works on the machine itself, not through an admin app",
+                hint="leave out --url and --socket (KARST_URL, KARST_SOCKET)",
+                code="not_remote",
+            )
+        return _afar()[cmd_name]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -28,13 +46,31 @@ class Suggesting(click.Group):
             raise click.UsageError(f"{err.message.rstrip('.')}{'; ' + near if near else ''}", ctx) from None
 
 
+def _is_afar(ctx: click.Context) -> bool:
+    return bool(ctx.params.get("url") or ctx.params.get("socket"))
+
+
+def _afar() -> dict[str, click.Command]:
+    from admin.cli.remote.commands import COMMANDS
+
+    return COMMANDS
+
+
 @click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--stack", metavar="NAME", help="Stack to work on (KARST_STACK; default karst).")
+@click.option("--url", metavar="URL", envvar="KARST_URL", help="Work through the admin app at URL (KARST_URL).")
+@click.option("--socket", metavar="PATH", envvar="KARST_SOCKET", help="… or at its Unix socket (KARST_SOCKET).")
 @click.pass_context
-def cli(ctx: click.Context, stack: str | None) -> None:
+def cli(ctx: click.Context, stack: str | None, url: str | None, socket: str | None) -> None:
     """From a list of git repositories to running, mutually authenticated services on a Docker host."""
     load_dotenv()
     ctx.obj = stack
+    if _is_afar(ctx) and ctx.invoked_subcommand not in ANYWHERE:
+        from admin.cli.remote.target import choose
+
+        if stack:
+            raise UsageError("--stack is a choice of the admin app, not of its callers", code="usage")
+        ctx.obj = choose(url, socket)
 
 
 def _file(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +96,7 @@ def _ports(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 _EVENTS = click.option("--events", is_flag=True, help="Events as JSON lines on stdout, the last one `result`.")
+_RESULT = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout; progress on stderr.")
 _WAIT = click.option(
     "--lock-wait", "wait", type=click.FloatRange(0), default=0, metavar="SECONDS", help="Wait for another run to end."
 )
@@ -80,16 +117,19 @@ _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_file
 @_ports
 @_EVENTS
+@_RESULT
 @_WAIT
 @_WHOLE
 @_REFRESH
 @click.pass_obj
-def deploy(stack: str | None, /, events: bool, wait: float, whole: bool, refresh: bool, **settings: Any) -> int:
+def deploy(
+    stack: str | None, /, events: bool, as_json: bool, wait: float, whole: bool, refresh: bool, **settings: Any
+) -> int:
     """Plan, apply, and ask every service for its health."""
     from admin.cli import runs
 
     resolved = _resolve(stack, **settings)
-    return runs.deploy(resolved, as_events=events, wait=wait, hold=not whole, refresh=refresh)
+    return runs.deploy(resolved, as_events=events, as_json=as_json, wait=wait, hold=not whole, refresh=refresh)
 
 
 @cli.command()
@@ -115,33 +155,39 @@ def plan(
 @_file
 @_ports
 @_EVENTS
+@_RESULT
 @_WAIT
 @_WHOLE
 @_REFRESH
 @click.pass_obj
-def apply(stack: str | None, /, events: bool, wait: float, whole: bool, refresh: bool, **settings: Any) -> int:
+def apply(
+    stack: str | None, /, events: bool, as_json: bool, wait: float, whole: bool, refresh: bool, **settings: Any
+) -> int:
     """Apply exactly the saved plan; without one, plan first."""
     from admin.cli import runs
 
     named = settings["list_file"] is not None
     resolved = _resolve(stack, **settings)
-    return runs.apply(resolved, as_events=events, named=named, wait=wait, hold=not whole, refresh=refresh)
+    return runs.apply(
+        resolved, as_events=events, as_json=as_json, named=named, wait=wait, hold=not whole, refresh=refresh
+    )
 
 
 @cli.command()
 @_EVENTS
+@_RESULT
 @_YES
 @_WAIT
 @click.option("--keep-images", is_flag=True, help="Leave the services' images on the host.")
 @click.pass_obj
-def destroy(stack: str | None, events: bool, yes: bool, wait: float, keep_images: bool) -> int:
+def destroy(stack: str | None, events: bool, as_json: bool, yes: bool, wait: float, keep_images: bool) -> int:
     """Remove the stack's containers, network and images. Secrets, list and lock file stay."""
     from admin.cli import runs
 
     resolved = _resolve(stack)
     if not yes and sys.stdin.isatty():
         click.confirm(f"Destroy stack `{resolved.name}`?", abort=True)
-    return runs.destroy(resolved, as_events=events, keep_images=keep_images, wait=wait)
+    return runs.destroy(resolved, as_events=events, as_json=as_json, keep_images=keep_images, wait=wait)
 
 
 @cli.command()
@@ -242,23 +288,49 @@ def update(stack: str | None, list_file: str | None, service: str | None) -> int
     return move(_resolve(stack, list_file=list_file), service)
 
 
+@cli.command()
+@_JSON
+@click.argument("run", required=False)
+@click.pass_obj
+def cancel(stack: str | None, as_json: bool, run: str | None) -> int:
+    """Ask the run that holds the stack to stop; with --url, RUN or the one under way there."""
+    from admin.cli.cancel import cancel as ask
+
+    if run is not None:
+        raise UsageError("RUN is a run of an admin app", hint="name it with --url or --socket", code="usage")
+    return ask(_resolve(stack), as_json=as_json)
+
+
 cli.add_command(certs)
+for extra in extras.COMMANDS.values():
+    cli.add_command(extra)
+# What does not ask which stack it is about, or finds the admin app by itself.
+ANYWHERE = frozenset({*extras.COMMANDS, "detect"} - {"runs"})
 
 
 @cli.command()
 @_file
 @_EVENTS
+@_RESULT
 @_WAIT
 @click.option("--to", "target", metavar="REVISION", help="Revision or generation (its beginning) to go back to.")
 @click.argument("service")
 @click.pass_obj
 def rollback(
-    stack: str | None, /, list_file: str | None, events: bool, wait: float, target: str | None, service: str
+    stack: str | None,
+    /,
+    list_file: str | None,
+    events: bool,
+    as_json: bool,
+    wait: float,
+    target: str | None,
+    service: str,
 ) -> int:
     """Go back to the generation of SERVICE before this one, or to REVISION; `iac update SERVICE` leaves it."""
     from admin.cli import runs
 
-    return runs.rollback(_resolve(stack, list_file=list_file), service, target, as_events=events, wait=wait)
+    resolved = _resolve(stack, list_file=list_file)
+    return runs.rollback(resolved, service, target, as_events=events, as_json=as_json, wait=wait)
 
 
 @cli.command()
@@ -313,6 +385,8 @@ def _resolve(stack: str | None, **settings: Any) -> Stack:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command; every error is a sentence on stderr and an exit code of docs/cli.md."""
+    # Before the options are read: KARST_URL and KARST_SOCKET may be in it.
+    load_dotenv()
     try:
         code = cli.main(args=arguments, prog_name="iac", standalone_mode=False)
         return int(code or 0)

@@ -101,6 +101,12 @@ def human(stream: TextIO | None = None) -> Sink:
     return write
 
 
+def result_only(event: Event) -> None:
+    """A sink that prints the last event of a run as JSON on stdout, and nothing else."""
+    if event["type"] == "result":
+        print_json(event)
+
+
 def _line(event: Event) -> str | None:
     kind = event["type"]
     if kind == "phase":

@@ -32,20 +32,29 @@ if TYPE_CHECKING:
     from karst.probe import Health
 
 
-def deploy(stack: Stack, *, as_events: bool, wait: float = 0, hold: bool = True, refresh: bool = False) -> int:
+def deploy(
+    stack: Stack, *, as_events: bool, as_json: bool = False, wait: float = 0, hold: bool = True, refresh: bool = False
+) -> int:
     """Plan, apply and probe; return the exit code.
 
     ``wait``: seconds to wait for another run to end. ``hold``: a service that cannot be had stays as it was.
     ``refresh``: plan even when nothing seems to have changed.
     """
-    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold, refresh)
+    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold, refresh, as_json)
 
 
 def apply(
-    stack: Stack, *, as_events: bool, named: bool, wait: float = 0, hold: bool = True, refresh: bool = False
+    stack: Stack,
+    *,
+    as_events: bool,
+    as_json: bool = False,
+    named: bool,
+    wait: float = 0,
+    hold: bool = True,
+    refresh: bool = False,
 ) -> int:
     """Apply the saved plan and probe; plan first when none is saved. ``named``: the caller named the list."""
-    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait, hold, refresh)
+    return _run(stack, "apply", as_events, lambda run: run.apply_saved(named=named), wait, hold, refresh, as_json)
 
 
 def plan(
@@ -67,16 +76,19 @@ def plan(
     return 2 if code == Exit.OK and detailed and changes else code
 
 
-def destroy(stack: Stack, *, as_events: bool, keep_images: bool, wait: float = 0) -> int:
+def destroy(stack: Stack, *, as_events: bool, as_json: bool = False, keep_images: bool, wait: float = 0) -> int:
     """Remove what Terraform made, then the stack's images."""
-    return _run(stack, "destroy", as_events, lambda run: run.destroy(keep_images=keep_images), wait)
+    body = functools.partial(Run.destroy, keep_images=keep_images)
+    return _run(stack, "destroy", as_events, body, wait, as_json=as_json)
 
 
-def rollback(stack: Stack, service: str, to: str | None, *, as_events: bool, wait: float = 0) -> int:
+def rollback(
+    stack: Stack, service: str, to: str | None, *, as_events: bool, as_json: bool = False, wait: float = 0
+) -> int:
     """Go back to an earlier generation of one service; return the exit code."""
     from admin.cli.rollback import roll_back
 
-    return _run(stack, "rollback", as_events, lambda run: roll_back(run, service, to), wait, hold=False)
+    return _run(stack, "rollback", as_events, lambda run: roll_back(run, service, to), wait, False, as_json=as_json)
 
 
 class Run:
@@ -308,9 +320,11 @@ def _run(
     wait: float = 0,
     hold: bool = True,
     refresh: bool = False,
+    as_json: bool = False,
 ) -> int:
-    """Hold the lock, run, and end the event stream with `result`, whatever happened."""
-    events = Events(ndjson(sys.stdout) if as_events else output.human())
+    """Hold the lock, run, and end the event stream with `result`, whatever happened; ``as_json`` prints only that."""
+    as_json = as_json and not as_events
+    events = Events(ndjson(sys.stdout) if as_events else output.human(), *([output.result_only] if as_json else []))
     run = Run(stack, events, verb, hold=hold, refresh=refresh)
     error: KarstError | None = None
     code = int(Exit.FAILED)
@@ -342,7 +356,7 @@ def _run(
         if verb != "plan" and code != Exit.BUSY:
             message = error.message if error else ""
             note_run(stack, run=verb, outcome=_outcome(code), error=message, held=run.holding.notes())
-    if run.answers and not as_events:
+    if run.answers and not as_events and not as_json:
         output.health_table(run.answers)
     if error and not as_events:
         raise error

@@ -16,8 +16,12 @@ _OWN = ("SUPABASE_SERVICE_ROLE_KEY", "KARST_AUTH_", "KARST_ADMIN_")
 
 
 def environment() -> dict[str, str]:
-    """The environment of a run: ours without the admin app's own settings and secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    """The environment of a run: ours without the admin app's own settings and secrets.
+
+    KARST_URL and KARST_SOCKET are empty, so that not even `.env` can send the run to an admin app: to this one, say.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    return {**kept, "KARST_URL": "", "KARST_SOCKET": ""}
 
 
 def start(argv: Sequence[str], *, cwd: Path, events: Path, stderr: Path, lock: Path) -> subprocess.Popen[bytes]:
