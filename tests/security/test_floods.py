@@ -66,6 +66,15 @@ def test_a_flood_of_frames_costs_the_attacker_the_connection(
     still_serves(mesh)
 
 
+def test_streams_beyond_the_limit_of_a_connection_are_refused(mesh: Mesh, record: Record) -> None:
+    """256 at once reach the app; the connection goes on, as an honest client may have miscounted."""
+    said = attack(mesh, "many streams")
+    assert 0 < said["open"] <= 256, said
+    assert said["open"] + said["refused"] == said["tried"] == 2000, said
+    record("2,000 HTTP/2 streams at once", "neighbour, good certificate", "attacker.py", f"{said['refused']} refused")
+    still_serves(mesh)
+
+
 def test_a_crowd_at_the_door_leaves_the_app_its_way_out(mesh: Mesh, record: Record) -> None:
     """1500 of the 2000 connections may come from outside."""
     command = ["docker", "exec", mesh.name("neighbour"), "python3", "/standins/attacker.py"]

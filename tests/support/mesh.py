@@ -33,7 +33,8 @@ class Pod:
     Attributes:
         name: the service.
         generation: tells two pods of one service apart; "" for the first.
-        app: what runs in it: a stand-in in Python (environment BIND, PORT), ``h2c`` or "" for none.
+        app: what runs in it: a stand-in in Python (environment BIND, PORT), ``python`` for HTTP or ``grpc`` for
+            streams; ``h2c``; or "" for none.
         bind, port: where the Python stand-in listens.
         asked: the port the app was asked to use, as the sidecar is told.
         variables: changes to the template's defaults.
@@ -128,13 +129,13 @@ class Mesh:
             *("--network", self.network, *aliases, "--user", "0:0", "--cap-drop", "ALL", *rights),
             *("--entrypoint", "/opt/karst/pod"),
         )
-        if pod.app == "python":
+        if pod.app in ("python", "grpc"):
             settings = {"ME": pod.name, "BIND": pod.bind, "PORT": str(pod.port)}
             self.run(
                 f"app-{pod.id}",
                 *(*namespace, *HARDENED, "--user", "10001:10001", *self._mounts(), *_environment(settings)),
                 image=self.base,
-                command=["python3", "/standins/app.py"],
+                command=["python3", "/standins/app.py" if pod.app == "python" else "/standins/grpc_stream.py"],
             )
         elif pod.app == "h2c":
             self.run(

@@ -1,5 +1,7 @@
 """Stand-in for an app: says what it was asked. PORT and BIND say where; /slow?2 takes two seconds.
 
+/events?10,0.5 sends ten server-sent events, one each half second.
+
 A request to become a WebSocket is granted, and the first bytes after that are sent back in capitals.
 """
 
@@ -19,6 +21,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
             self.wfile.write(self.connection.recv(100).upper())
             self.close_connection = True
             return
+        if self.path.startswith("/events?"):
+            self.send_events(*self.path.split("?")[1].split(","))
+            return
         if self.path.startswith("/slow?"):
             time.sleep(float(self.path.split("?")[1]))
         length = int(self.headers.get("Content-Length") or 0)
@@ -31,6 +36,17 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_POST = do_GET
+
+    def send_events(self, number, seconds):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for one in range(int(number)):
+            time.sleep(float(seconds))
+            self.wfile.write(f"data: {one}\n\n".encode())
+            self.wfile.flush()
+        self.close_connection = True
 
     def log_message(self, *_):
         pass
