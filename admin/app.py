@@ -109,7 +109,7 @@ def _karst(err: KarstError) -> Problem:
     ):
         if isinstance(err, kind):
             problem.status = status
-    if err.code in ("no_docker", "no_stats"):
+    if err.code in ("no_docker", "engine_silent", "no_stats"):
         problem.status = 503
     return problem
 

@@ -13,6 +13,7 @@ import click
 from admin.cli import extras
 from admin.cli.certs import certs
 from karst.errors import Exit, KarstError, UsageError, did_you_mean
+from karst.external import internal_error
 from karst.stack import Stack, resolve
 
 
@@ -404,6 +405,11 @@ def run(arguments: list[str] | None = None) -> int:
         return int(Exit.FAILED)
     except BrokenPipeError:
         sys.stderr.close()
+        return int(Exit.FAILED)
+    except Exception as err:
+        if os.environ.get("KARST_DEBUG"):
+            raise
+        click.echo(f"iac: {internal_error(err)}", err=True)
         return int(Exit.FAILED)
 
 

@@ -62,10 +62,21 @@ def client(timeout: int = 30) -> Any:
 
 @contextlib.contextmanager
 def engine() -> Iterator[Any]:
-    """A Docker client that is closed afterwards."""
+    """A Docker client that is closed afterwards; what the engine refuses or leaves unanswered is a KarstError."""
+    import docker
+    from requests.exceptions import RequestException
+
     connection = client()
     try:
         yield connection
+    except docker.errors.APIError as err:
+        raise KarstError(f"the Docker engine refused: {err.explanation or err}", code="engine_refused") from err
+    except RequestException as err:
+        raise KarstError(
+            f"the Docker engine did not answer ({type(err).__name__})",
+            hint="it may be busy or stopped: look at `docker info`, and give the command again",
+            code="engine_silent",
+        ) from err
     finally:
         connection.close()
 
