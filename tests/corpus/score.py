@@ -19,6 +19,7 @@ SETS = {
     "first-round": HERE / "first-round.yaml",
     "second-round": HERE / "second-round.yaml",
     "held-out": HERE / "held-out.yaml",
+    "third-round": HERE / "third-round.yaml",
 }
 
 
