@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.corpus import score
+from tests.corpus import score, tables
 
 DOCS = Path(__file__).parents[2] / "docs" / "detection.md"
-BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
 
 
 def main() -> int:
@@ -30,14 +30,11 @@ def main() -> int:
         show(name, totals[name], results, verbose=options.verbose)
     skipped = sum(total["skipped"] for total in totals.values())
     if skipped:
-        print(f"\n{skipped} sources were SKIPPED: see tests/corpus/sources.py for how to have them", file=sys.stderr)
+        tell_skipped(answers)
     if options.write_docs:
-        if skipped:
-            print("docs/detection.md is left as it is", file=sys.stderr)
-            return 1
-        text = DOCS.read_text()
-        tables = "\n".join(table(name, totals[name], results) for name, results in answers.items())
-        DOCS.write_text(f"{text.split(BEGIN)[0]}{BEGIN}\n\n{tables}\n{END}{text.split(END)[1]}")
+        text, kept = tables.written(DOCS.read_text(), answers)
+        DOCS.write_text(text)
+        print(f"wrote the tables of {', '.join(answers)} into {DOCS.name}; {kept} rows are those of an earlier run")
     low = [name for name, total in totals.items() if total["asked"] and total["share"] < options.min]
     return 1 if low or not any(total["asked"] for total in totals.values()) else 0
 
@@ -55,19 +52,28 @@ def show(name: str, total: dict[str, Any], results: list[score.Result], *, verbo
                 print(f"           expected {' or '.join(result.case.expect)}; {result.detail}")
 
 
-def table(name: str, total: dict[str, Any], results: list[score.Result]) -> str:
-    """One set as Markdown."""
-    lines = [
-        f"### {name}: {total['right']} of {total['asked']} right, {total['refused']} refused, "
-        f"{total['wrong']} silently wrong",
-        "",
-        "| repository or archive | a reader's answer | the detector's | |",
-        "| --- | --- | --- | --- |",
-    ]
-    for result in results:
-        expect = " / ".join(f"`{item}`" for item in result.case.expect)
-        lines.append(f"| {result.case.name} | {expect} | `{result.answer or 'skipped'}` | {result.verdict} |")
-    return "\n".join(lines) + "\n"
+def tell_skipped(answers: dict[str, list[score.Result]]) -> None:
+    """How many sources could not be had, of which sets, and what would bring them."""
+    reasons = Counter(
+        (
+            "are not among the mirrors of KARST_CORPUS_MIRROR"
+            if "is not among the mirrors" in result.detail
+            else result.detail
+        )
+        for results in answers.values()
+        for result in results
+        if result.verdict == "skipped"
+    )
+    counts = {name: sum(r.verdict == "skipped" for r in results) for name, results in answers.items()}
+    print(f"\nSKIPPED {sum(counts.values())} sources", end="", file=sys.stderr)
+    print(f" ({', '.join(f'{name} {count}' for name, count in counts.items() if count)}):", file=sys.stderr)
+    for reason, count in reasons.most_common(5):
+        print(f"  {count}: {reason}", file=sys.stderr)
+    print(
+        "  The scores above are of the others. KARST_CORPUS_MIRROR names a folder of clones (owner+name);"
+        " KARST_CORPUS_ONLINE=1 fetches from the hosts.",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ def _objects(modules: Modules, facts: Facts, hops: int) -> list[App]:
                 found[name] = App(name, framework, expression.lineno, wraps=_names_in(expression))
     for name in _completed_by_functions(facts):
         found.pop(name, None)
+    bare = {name for name, app in found.items() if app.framework.interface == "dash"}
+    if bare and not _laid_out(modules, facts):
+        found = {name: app for name, app in found.items() if not bare & {name, *_owners(facts, name)}}
     for name, function in facts.functions.items():
         framework = _callable(function.node.args, function.is_async)
         if framework:
@@ -82,6 +85,20 @@ def _completed_by_functions(facts: Facts) -> set[str]:
         if function.required():
             out |= (returned & set(facts.assigned)) - bound
     return out
+
+
+def _laid_out(modules: Modules, facts: Facts) -> bool:
+    """Whether a Dash application gets its layout on import: otherwise another module completes it and starts it."""
+    return any(".layout" in modules.facts(path).text for path in modules.closure(facts.path))
+
+
+def _owners(facts: Facts, name: str) -> set[str]:
+    """The names whose attribute a name is, ``app`` for ``server = app.server``."""
+    return {
+        expression.value.id
+        for expression in facts.assigned.get(name, ())
+        if isinstance(expression, ast.Attribute) and isinstance(expression.value, ast.Name)
+    }
 
 
 def now_body(function: Function) -> Iterator[ast.AST]:

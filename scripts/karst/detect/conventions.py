@@ -51,6 +51,8 @@ def _broken(repo: Repo, script: Script) -> str:
     facts = repo.modules.facts(path)
     head = attribute.split(".")[0]
     known = {*facts.functions, *facts.classes, *facts.assigned, *facts.names, *facts.relative_names, *facts.bound}
+    if repo.modules.exists(f"{module}.{head}"):
+        return ""  # a module of the package, which the import of the package brings in
     if head and not facts.error and head not in known and not facts.stars and "__getattr__" not in facts.functions:
         return f"leads to `{script.target}`, which {path} does not define"
     return ""

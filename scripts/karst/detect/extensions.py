@@ -6,11 +6,10 @@ import ast
 import re
 from dataclasses import replace
 
-from karst.detect import apps, launch, readme
+from karst.detect import apps, foreign, launch, servers, witness
 from karst.detect.declared import own
-from karst.detect.errors import DetectError
+from karst.detect.errors import DetectError, listed
 from karst.detect.frameworks import APP_CLASSES
-from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
 
 ROOT_NAMES = [f"{stem}.py" for stem in (
@@ -39,6 +38,8 @@ def django(repo: Repo) -> Outcome:
         )
     path = nearest[0]
     root = path.rpartition("/")[0]
+    if root:
+        _not_alone(repo, root)
     settings = _settings_name(repo, path)
     package = settings.split(".")[0] if settings else ""
     text = _settings_text(repo, settings, root)
@@ -69,6 +70,22 @@ def django(repo: Repo) -> Outcome:
             f"{file}:{line}",
         )
     return Miss(f"{path} belongs to Django, but no wsgi.py or asgi.py of `{settings or 'its settings'}` is there")
+
+
+def _not_alone(repo: Repo, root: str) -> None:
+    """Refuse a Django project in a folder beside other projects, or beside a server that is no part of it."""
+    if repo.subprojects():
+        raise foreign.monorepo([root, *repo.subprojects()])
+    found = servers.find(repo)
+    others = [made.path for made in [*found.runs, *found.holds] if not made.path.startswith(root + "/")]
+    if others and not any(claim.path.startswith(root + "/") for claim in witness.claims(repo)):
+        raise DetectError(
+            "ambiguous",
+            f"{root} is a Django project, and {listed(others)} serves beside it",
+            hint=f"set `path: {root}`, or name the other with `entrypoint: {others[0]}`",
+            candidates=[root, *others],
+            evidence=f"{others[0]}:1",
+        )
 
 
 def _at_root(argv: tuple[str, ...], dotted: str, attribute: str, kind: str) -> tuple[str, ...]:
@@ -125,31 +142,19 @@ def root_named(repo: Repo) -> Outcome:
 
 def server_module(repo: Repo) -> Outcome:
     """The one module of the project that serves when it is run, or the one that holds an application."""
-    runs: list[Launch] = []
-    holds: list[Launch] = []
-    broken = ""
-    for path in repo.tree.python_files(scan=True):
-        text = repo.tree.text(path) or ""
-        if not own(repo, path) or path.count("/") > 4 or not _HINT.search(text):
-            continue
-        facts = repo.modules.facts(path)
-        if facts.error:
-            broken = broken or path
-            continue
-        made = launch.start_file(repo, path)
-        if made and made.kind == "server":
-            (holds if made.how in ("uvicorn", "gunicorn", "sanic", "dash") else runs).append(made)
-    if len(runs) == 1 and any(_strangers(repo, runs[0].path, item.path) for item in holds):
+    found = servers.find(repo)
+    runs, holds = found.runs, found.holds
+    if len(runs) == 1 and any(servers.strangers(repo, runs[0].path, item.path) for item in holds):
         runs, holds = [], [*runs, *holds]  # a server beside an application that it does not serve: neither is the one
     for group, what in ((runs, "serves when it is run"), (holds, "holds an application")):
-        distinct = [item for item in group if not _factory_of(item, group)]
-        if broken and distinct and group is holds:
-            repo.facts(broken)  # it may be what serves the application; half a program is no answer
+        distinct = [item for item in group if not servers.factory_of(item, group)]
+        if found.broken and distinct and group is holds:
+            repo.facts(found.broken)  # it may be what serves the application; half a program is no answer
         if len(distinct) == 1:
             made = distinct[0]
             return Hit(made, f"{made.path} is the one module that {what}: it {made.why}", made.evidence)
         if distinct:
-            known = readme.mentioned(repo, distinct)
+            known = witness.named(repo, distinct)
             if known:
                 made, where = known
                 return Hit(made, f"of {len(distinct)} modules that serve {where} starts {made.path}", made.evidence)
@@ -157,24 +162,6 @@ def server_module(repo: Repo) -> Outcome:
             repo.notes["server-module"] = names
             return Miss(f"several modules serve: {', '.join(names[:6])}")
     return Miss("no module of the project serves")
-
-
-_HINT = re.compile(
-    r"__main__|FastAPI|Flask|Starlette|Sanic|Quart|aiohttp|[Bb]ottle|[Dd]ash|[Ff]alcon|[Ll]itestar|[Tt]ornado|streamlit|gradio"
-    r"|uvicorn|application|nicegui|serve_forever|cherrypy|hug|wsgi|asgi|start_response|FastHTML|shiny|chainlit|\.run\("
-)
-
-
-def _strangers(repo: Repo, one: str, other: str) -> bool:
-    return other not in repo.modules.closure(one) and one not in repo.modules.closure(other)
-
-
-def _factory_of(item: Launch, group: list[Launch]) -> bool:
-    """A package's ``__init__`` that only re-exports the object of another candidate is not a second server."""
-    if not item.path.endswith("/__init__.py"):
-        return False
-    folder = item.path.rpartition("/")[0]
-    return any(other.path.startswith(folder + "/") and other is not item for other in group)
 
 
 _PLACES = ("main", "app", "server", "asgi", "wsgi", "api", "run", "application", "__init__")

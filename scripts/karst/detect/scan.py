@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from karst.detect import foreign, launch, readme
+from karst.detect import foreign, launch, witness
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -14,6 +14,7 @@ from karst.detect.wordset import wordset
 _HINT = re.compile(r"__main__|def main\(")
 _NAMES = ("main", "app", "server", "run", "start", "cli", "bot", "__main__")
 _STARTS = ("main", "start", "run", "serve", "launch")
+_COLLECTION = 3  # so many other files that work when they are run make a collection of scripts
 _START_ORDER = 20  # names with a higher number say nothing about being the start: beside rivals they are no answer
 # Modules of a program: a guard in one of these only tries it out.
 _PARTS = wordset("""
@@ -28,6 +29,9 @@ def monorepo(repo: Repo) -> Outcome:
     """No start command, but a refusal: projects in folders, and nothing that declares one at the root."""
     folders = _workspace(repo) or repo.subprojects()
     if folders and not repo.manifest.declared:
+        said = {claim.path for claim in witness.claims(repo)}
+        if len(said) == 1 and not any(repo.in_subproject(path) for path in said):
+            return Miss(f"there are projects in {listed(folders)}, but the repository's own texts start {said.pop()}")
         raise foreign.monorepo(folders)
     return Miss("the folders are not projects of their own" if not folders else "the root declares a project itself")
 
@@ -50,11 +54,16 @@ def guarded_files(repo: Repo) -> Outcome:
     rivals = [made for rank, made in ranked if rank != best]
     serving = repo.notes.get("server-module", [])
     better = [made for rank, made in ranked if rank[1] < best[1]]  # deeper, but they serve
-    if len(tied) > 1 or better or (rivals and (best[2] > _START_ORDER or _weak(chosen))) or chosen.path in serving:
-        known = readme.mentioned(repo, [made for _, made in ranked])
+    says_nothing = best[2] > _START_ORDER
+    known_files = {*(made.path for _, made in ranked), *repo.modules.closure(chosen.path)}
+    scripts = _scripts(repo, known_files) if says_nothing else []
+    if len(scripts) < _COLLECTION:
+        scripts = []
+    if len(tied) > 1 or better or (rivals and (says_nothing or _weak(chosen))) or scripts or chosen.path in serving:
+        known = witness.named(repo, [*(made for _, made in ranked), *scripts])
         if known:
             return Hit(known[0], f"{known[1]} starts {known[0].path}: it {known[0].why}", known[0].evidence, "guess")
-        names = list(dict.fromkeys([*(made.path for _, made in ranked), *serving]))
+        names = list(dict.fromkeys([*(made.path for _, made in ranked), *serving, *(made.path for made in scripts)]))
         raise DetectError(
             "ambiguous",
             f"several files could be the start: {listed(names)}",
@@ -77,6 +86,18 @@ def _candidates(repo: Repo) -> list[Launch]:
         if facts.error or not (facts.guard or "main" in facts.functions):
             continue
         made = launch.start_file(repo, path)
+        if made:
+            found.append(made)
+    return found
+
+
+def _scripts(repo: Repo, known: set[str]) -> list[Launch]:
+    """Files without guard or ``main`` that work when they are run all the same, other than the ``known`` ones."""
+    found: list[Launch] = []
+    for path in repo.tree.python_files(scan=True):
+        if path in known or repo.in_subproject(path) or path.rpartition("/")[2] in TOOL_FILES:
+            continue
+        made = None if repo.modules.facts(path).error else launch.start_file(repo, path)
         if made:
             found.append(made)
     return found

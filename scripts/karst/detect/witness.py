@@ -6,20 +6,22 @@ started, and the refusal names both.
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from karst.detect import declared, launch, readme, targets
 from karst.detect.errors import DetectError, listed
+from karst.detect.frameworks import SERVE_METHODS
 from karst.detect.launch import Launch
 from karst.detect.repo import Repo
 from karst.detect.skip import TOOL_FILES, chore, test_file, training
 
 _TEXTS = re.compile(
     r"(?i)\A(readme(\.(md|rst|txt|markdown))?|procfile|makefile|justfile|(docker-)?compose[\w.-]*\.ya?ml"
-    r"|(start|run|entrypoint|docker-entrypoint|serve|launch)\.sh|(render|app|railway|zeabur)\.(ya?ml|toml|json)"
+    r"|(start|run|entrypoint|docker-entrypoint|serve|launch)(\.sh)?|[\w.-]+\.bat|(render|app|railway|zeabur)\.(ya?ml|toml|json)"
     r"|fly\.toml|nixpacks\.toml|[\w.-]+\.service)\Z"
 )
 _FOLDER = re.compile(r"\bcd\s+\"?([\w./-]+)")
@@ -62,6 +64,16 @@ def doubt(repo: Repo, made: Launch) -> DetectError | None:
     )
 
 
+def named(repo: Repo, candidates: Sequence[Launch]) -> tuple[Launch, str] | None:
+    """The one candidate that the texts start and ``file:line``; None when they start none or several of them."""
+    found: dict[str, tuple[Launch, str]] = {}
+    for claim in claims(repo):
+        for made in candidates:
+            if claim.alone and claim.path == made.path:
+                found.setdefault(made.path, (made, claim.where))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def _leads_to(repo: Repo, made: Launch, path: str) -> bool:
     """Whether the start brings the other file in, or is the application that the other file serves."""
     modules = repo.modules
@@ -69,7 +81,31 @@ def _leads_to(repo: Repo, made: Launch, path: str) -> bool:
     dotted = modules.dotted(path)
     if path in modules.closure(made.path) or path.rpartition("/")[2] in text or (dotted and dotted in text):
         return True
-    return made.kind == "server" and made.path in modules.closure(path)
+    return made.kind == "server" and made.path in modules.closure(path) and not _completes(repo, path, made)
+
+
+def _completes(repo: Repo, path: str, made: Launch) -> bool:
+    """Whether a file gives the application of another its pages or routes: without it the application is bare."""
+    facts = repo.modules.facts(path)
+    names = {name for name in [*facts.names, *facts.relative_names] if _from(repo, path, name) == made.path}
+    for node in facts.body:
+        if isinstance(node, ast.Assign):
+            parts: list[ast.expr] = list(node.targets)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            parts = [node.value.func]
+        else:
+            continue
+        for part in parts:
+            of_it = isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id in names
+            if of_it and cast(ast.Attribute, part).attr not in SERVE_METHODS:
+                return True
+    routes = [item for function in facts.functions.values() for item in function.node.decorator_list]
+    return any(isinstance(node, ast.Name) and node.id in names for item in routes for node in ast.walk(item))
+
+
+def _from(repo: Repo, path: str, name: str) -> str:
+    origin = repo.modules.imported_from(repo.modules.facts(path), name)
+    return origin[0] if origin else ""
 
 
 def _rival(repo: Repo, made: Launch, path: str) -> bool:

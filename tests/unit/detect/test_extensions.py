@@ -189,3 +189,21 @@ def test_an_unknown_name_at_the_root_does_not_beat_servers_below(refused) -> Non
     plain = "def main(): ...\n" + GUARD + "main()\n"
     files = {"count.py": plain, "a/one.py": FLASK + GUARD + "app.run()\n", "b/two.py": FLASK + GUARD + "app.run()\n"}
     assert refused(files).code == "ambiguous"
+
+
+def test_django_beside_another_server_is_ambiguous(refused) -> None:
+    django = {
+        "requirements.txt": "",
+        "site/manage.py": MANAGE,
+        "site/site1/settings.py": "",
+        "site/site1/wsgi.py": WSGI,
+    }
+    error = refused({**django, "hook/main.py": FLASK})
+    assert (error.code, error.candidates) == ("ambiguous", ("site", "hook/main.py"))
+    assert "`path: site`" in error.hint
+
+
+def test_django_in_a_folder_beside_projects_is_a_monorepo(refused) -> None:
+    django = {"api/manage.py": MANAGE, "api/site1/settings.py": "", "api/site1/wsgi.py": WSGI}
+    error = refused({**django, "pyproject.toml": "[project]\nname = 'x'\n", "lib/setup.py": "", "lib/x.py": ""})
+    assert (error.code, error.candidates) == ("monorepo", ("api", "lib"))

@@ -126,7 +126,7 @@ CASES = {
         ("python", "/app/main.py"),
     ),
     "a Dash object with its server": (
-        "import dash\napp = dash.Dash(__name__)\nserver = app.server\n",
+        "import dash\napp = dash.Dash(__name__)\napp.layout = []\nserver = app.server\n",
         (
             "python",
             "-c",

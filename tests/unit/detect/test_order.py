@@ -164,3 +164,8 @@ def test_in_an_alphabetical_list_of_scripts_the_project_s_own_name_wins(ask) -> 
     assert ask(files).argv == ("pkg-adm",)
     files["pyproject.toml"] = PROJECT.replace('"pkg"', '"pkg-fsck"') + scripts.replace('pkg = "pkg:main"\n', "")
     assert ask(files).argv == ("pkg-fsck",)
+
+
+def test_a_console_script_may_go_through_a_module_of_its_package(ask) -> None:
+    files = {"pyproject.toml": PROJECT + '[project.scripts]\nbot = "pkg:web.run"\n', "pkg/__init__.py": "", "pkg/web.py": "def run(): ...\n"}  # fmt: skip
+    assert ask(files).argv == ("bot",)

@@ -93,3 +93,34 @@ STUBS = (
 @pytest.mark.parametrize("stub", STUBS)
 def test_a_new_projects_first_file_does_not_stand_in_for_the_program(stub: str, ask) -> None:
     assert ask({"main.py": stub, "server.py": SERVER}).argv == ("python", "/app/server.py")
+
+
+def test_a_file_that_completes_the_found_application_contradicts_it(refused) -> None:
+    routes = "from app import app\n@app.get('/')\ndef home(): ...\n" + GUARD + "app.run()\n"
+    error = refused({"app.py": FLASK, "pages.py": routes, "README.md": "python pages.py\n"})
+    assert error.candidates == ("app.py", "pages.py")
+
+
+def test_a_dash_application_without_a_layout_is_left_to_the_module_that_gives_it_one(ask) -> None:
+    bare = "from dash import Dash\napp = Dash()\nserver = app.server\n"
+    whole = "from app import app\napp.layout = []\n" + GUARD + "app.run()\n"
+    assert ask({"requirements.txt": "", "app.py": bare, "index.py": whole}).argv == ("python", "/app/index.py")
+
+
+def test_the_only_guarded_file_of_a_collection_of_scripts_is_not_its_start(refused) -> None:
+    scripts = {f"{day}.py": "print('hello')\n" for day in ("one", "two", "three")}
+    assert refused({"week/four.py": MAIN, **scripts}).code == "ambiguous"
+
+
+def test_a_batch_file_breaks_a_tie_between_servers(ask) -> None:
+    files = {"requirements.txt": "", "shop.py": SERVER, "old_shop.py": SERVER, "go.bat": "python shop.py\r\n"}
+    assert ask(files).argv == ("python", "/app/shop.py")
+
+
+def test_projects_in_folders_give_way_to_the_one_file_that_the_texts_start(ask) -> None:
+    files = {
+        "src/web.py": SERVER,
+        "tool/setup.py": "from setuptools import setup\nsetup(name='t')\n",
+        "tool/t.py": MAIN,
+    }
+    assert ask({**files, "README.md": "python src/web.py\n"}).argv[-1] == "/app/src/web.py"
