@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build corpus chaos security lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build bench-admin corpus chaos security lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -88,6 +88,9 @@ deployed: bootstrap ## deploy the published applications alone, and write the ta
 bench-build: bootstrap ## measure builds and changes beside a hand-written Dockerfile and Compose; writes docs/build.md (minutes)
 	@$(tool)/tool docker-compose
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.bench_build
+
+bench-admin: bootstrap ## measure the admin app's answers beside open streams, and its memory; writes docs/admin.md
+	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.bench_admin
 
 corpus: ## score the detection against what readers say of real repositories (tests/corpus)
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus

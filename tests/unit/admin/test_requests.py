@@ -178,6 +178,62 @@ def test_two_authorization_headers_are_refused_even_when_one_is_good(app: App) -
     assert b" 200 " in app.raw(head + token + b"\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Type: application/json\r\nContent-Type: text/plain",
+        b"Content-Type: application/json\r\nOrigin: http://localhost\r\nOrigin: http://evil.test",
+        b"Content-Type: application/json\r\nIdempotency-Key: a\r\nIdempotency-Key: b",
+        b"Content-Type: application/json\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site",
+    ],
+)
+def test_a_header_that_is_there_twice_is_not_read_in_the_senders_favour(header: bytes, app: App) -> None:
+    """Two values become one text, which is none of those that are let in."""
+    body = json.dumps(todo()).encode()
+    head = b"POST /v1/deploys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer "
+    head += app.token("deployer").encode() + b"\r\n" + header + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    status = int(app.raw(head + body).split(b" ", 2)[1])
+    assert status in (400, 403, 415)
+    assert app.instance.runs.all() == []
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_body_that_ends_too_early_starts_nothing(chunked: bool, app: App) -> None:
+    """Valid JSON as far as it goes, and yet not what was announced."""
+    body = json.dumps(todo()).encode()
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (len(body) + 10)
+    head = b"POST /v1/deploys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer "
+    head += app.token("deployer").encode() + b"\r\n" + length + b"\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", app.port), timeout=10) as client:
+        client.sendall(head + (b"%x\r\n%s\r\n" % (len(body), body) if chunked else body))
+        client.shutdown(socket.SHUT_WR)
+        time.sleep(0.3)
+    assert app.call("GET", "/health").status == 200
+    assert app.instance.runs.all() == []
+
+
+def test_nothing_that_a_service_says_can_steer_a_terminal(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escape sequences, titles, carriage returns and C1 controls, in logs, in reasons and as server-sent events."""
+    evil = "a\x1b[2Jb\x1b]0;title\x07c\rd\x9b31me\x00f"
+    app.stack.lines = [{"service": "web", "ts": "2025-01-01T00:00:00Z", "msg": evil}]
+    monkeypatch.setattr(app.stack, "list_services", lambda: [{"service": "web", "status": "FAILED", "reason": evil}])
+    app.stack.follow_seconds = 0.02
+    bodies = [
+        app.call("GET", path, role="viewer", headers=headers).body
+        for path, headers in (
+            ("/v1/services/web/logs", {}),
+            ("/v1/logs?follow=1", {}),
+            ("/v1/logs?follow=1", {"Accept": "text/event-stream"}),
+            ("/v1/services", {}),
+        )
+    ]
+    for body in bodies:
+        assert b"abc" in body
+        text = body.decode().replace("\n", "")
+        assert not any(sign in text for sign in ("\\u001b", "\\u009b", "\\u0000", "\\r", "\x1b"))
+        assert text.isprintable()
+
+
 def test_a_client_that_sends_its_request_too_slowly_is_cut_off(start_app: Callable[..., App]) -> None:
     """Connections are few: one byte now and then must not hold one for ever."""
     app = start_app(limits={"request_seconds": 0.5})
