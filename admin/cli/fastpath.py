@@ -27,6 +27,7 @@ class FastPath:
             self._inputs = settled.Inputs.take(run.stack)
             return None
         names, members = found
+        run.holding.tell_rollbacks()
         nothing: dict[str, Any] = {"action": "none", "steps": {}, "reasons": []}
         run.events.emit("plan", services=dict.fromkeys(names, nothing), changes=0, unchanged=True)
         run.record.outcomes.update(dict.fromkeys(names, "unchanged"))

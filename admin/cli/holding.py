@@ -13,6 +13,7 @@ from karst.errors import Exit, KarstError, UsageError
 from karst.events import Events
 from karst.fetch import rolled_back
 from karst.generations import Generation
+from karst.plan_reasons import retold, short
 from karst.stack import Stack
 
 
@@ -52,6 +53,7 @@ class Holding:
         self.on = on
         self.held: dict[str, Held] = {}
         self.pins: dict[str, dict[str, Any] | None] = {}
+        self.rolled_back: dict[str, str] = {}
 
     def file(self) -> Path | None:
         """Write the file for the next plan, and forget what an earlier one said; None when nothing is held."""
@@ -62,24 +64,47 @@ class Holding:
         generations.write_held(self.stack.held_file, self.pins)
         return self.stack.held_file
 
+    def carry_rollbacks(self) -> None:
+        """Take rollbacks over from the list that was last planned, when this one has no lock file of its own.
+
+        Each run of the admin app has a list of its own. To be called before the stack's variables are written.
+        """
+        path = lockfile.lock_path(self.stack.list_file)
+        before = self.stack.last_list
+        if before is None or path.exists():
+            return
+        entries = lockfile.read(lockfile.lock_path(before))
+        listed = manifest.load_file(self.stack.list_file)
+        found = {one.name: entries[one.name] for one in listed if rolled_back(one, entries.get(one.name))}
+        if found:
+            lockfile.save(path, found)
+
+    def tell_rollbacks(self) -> None:
+        """Warn of every service that is not where the list says."""
+        entries = lockfile.read(lockfile.lock_path(self.stack.list_file))
+        for one in manifest.load_file(self.stack.list_file):
+            if rolled_back(one, entries.get(one.name)):
+                self.rolled_back[one.name] = entries[one.name].revision
+                message = (
+                    f"{one.name} is rolled back to {entries[one.name].revision}, with its entry of the list of then"
+                )
+                hint = f"`iac update {one.name}` goes on with what the list says now"
+                self.events.emit("diagnostic", severity="warning", message=message, hint=hint)
+
     def pin_rollbacks(self) -> None:
         """Leave the services that were rolled back as they were then, and say that they are.
 
         One whose image is there needs neither source nor build; any other goes the usual way, by the lock file.
         """
-        entries = lockfile.read(lockfile.lock_path(self.stack.list_file))
-        listed = manifest.load_file(self.stack.list_file)
-        back = [one.name for one in listed if rolled_back(one, entries.get(one.name))]
-        if not back:
+        self.tell_rollbacks()
+        if not self.rolled_back:
             return
+        entries = lockfile.read(lockfile.lock_path(self.stack.list_file))
         with containers.engine() as docker:
-            for name in back:
+            for name in self.rolled_back:
                 then = generations.find(generations.read(self.stack.history_dir, name), entries[name])
                 if then and name not in self.pins and containers.has_image(docker, then.image):
                     self.pins[name] = then.pin(built=True)
-                message = f"{name} is rolled back to {entries[name].revision}, with its entry of the list of then"
-                hint = f"`iac update {name}` goes on with what the list says now"
-                self.events.emit("diagnostic", severity="warning", message=message, hint=hint)
 
     def pin_others(self, service: str) -> None:
         """Leave every service but this one as it is, whatever the list says of it now."""
@@ -144,6 +169,19 @@ class Holding:
             reason=one.reason,
             hint=one.hint,
         )
+
+    def explain(self, services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """A plan's summary (see karst.plans), with what this run holds or has led back among the reasons."""
+        for name, revision in self.rolled_back.items():
+            if (entry := services.get(name)) and entry["action"] != "none":
+                text = f"rolled back to {short(revision)}"
+                entry["reasons"] = retold(entry["reasons"], "rollback", revision, text)
+        for one in self.held.values():
+            entry = services.setdefault(one.service, {"action": "none", "steps": {}, "reasons": []})
+            text = f"held at {short(one.revision)}" if one.revision else "left out"
+            entry["reasons"] = retold(entry["reasons"], "held", one.revision, text)
+            entry["held"] = vars(one)
+        return services
 
     def notes(self) -> dict[str, Any]:
         """What a saved plan has to remember."""

@@ -137,7 +137,9 @@ def _service_line(event: Event) -> str | None:
         )
     if event["action"] == "delete" and "image" in event["step"]:
         return None  # it leaves the state; the image itself stays for a rollback
-    did = {"create": "ready", "delete": "removed", "update": "changed"}.get(event["action"], event["action"])
+    did = {"create": "ready", "delete": "removed", "update": "changed", "reuse": "of then is used"}.get(
+        event["action"], event["action"]
+    )
     if event["state"] == "failed":
         did = "failed"
     return f"   {name}: {event['step']} {did} ({event.get('seconds', 0):.0f} s)"

@@ -64,9 +64,7 @@ def plan(
     found: dict[str, Any] = {}
 
     def body(run: Run) -> int:
-        found.update(plans.summarize(run.plan()))
-        for one in run.holding.held.values():
-            found.setdefault(one.service, {"action": "none", "steps": {}, "reasons": []}).update(held=vars(one))
+        found.update(run.holding.explain(plans.summarize(run.plan())))
         return int(Exit.OK)
 
     code = _run(stack, "plan", as_events, body, wait, hold)
@@ -149,6 +147,7 @@ class Run:
         """Check the list and the host, then plan; return the plan as Terraform's JSON."""
         listed = manifest.load_file(self.stack.list_file)
         preflight.check(self.stack, services=len(listed))
+        self.holding.carry_rollbacks()
         variables_file(self.stack)
         self.holding.pin_rollbacks()
         with self._phase("init"):
@@ -156,7 +155,7 @@ class Run:
         with self._phase("plan"):
             self._plan_with_holds()
         plan = self.terraform.show_plan()
-        services = plans.summarize(plan)
+        services = self.holding.explain(plans.summarize(plan))
         for sentence in plans.lacking(plan):
             self.events.emit("diagnostic", severity="warning", message=sentence, hint="")
         notes = {
@@ -208,7 +207,7 @@ class Run:
         sweeping.before_apply(self.stack, self.events)
         with self._phase("apply"):
             self._keep_logs(plan)
-            outcome = self.terraform.apply()
+            outcome = self.terraform.apply(plans.retained(plan))
             # A plan can be applied once: what is left of it would only be called stale.
             self._drop_plan()
         if outcome.interrupted:

@@ -240,6 +240,7 @@ class Runs:
                 events=folder.events(run.id),
                 stderr=folder.stderr(run.id),
                 lock=folder.lock(run.id),
+                caller=run.by_name or run.by,
             )
         except OSError as err:
             self._end(run.id, int(Exit.FAILED), f"cannot start {self._command[0]}: {err.strerror}")

@@ -11,21 +11,27 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from karst.generations import CALLER
+
 # Settings of the admin app itself. The command and what it deploys have no business with them.
 _OWN = ("SUPABASE_SERVICE_ROLE_KEY", "KARST_AUTH_", "KARST_ADMIN_")
 
 
-def environment() -> dict[str, str]:
-    """The environment of a run: ours without the admin app's own settings and secrets.
+def environment(caller: str) -> dict[str, str]:
+    """The environment of a run: ours without the admin app's own settings and secrets, and who wants it.
 
     KARST_URL and KARST_SOCKET are empty, so that not even `.env` can send the run to an admin app: to this one, say.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
-    return {**kept, "KARST_URL": "", "KARST_SOCKET": ""}
+    return {**kept, "KARST_URL": "", "KARST_SOCKET": "", CALLER: caller}
 
 
-def start(argv: Sequence[str], *, cwd: Path, events: Path, stderr: Path, lock: Path) -> subprocess.Popen[bytes]:
+def start(
+    argv: Sequence[str], *, cwd: Path, events: Path, stderr: Path, lock: Path, caller: str
+) -> subprocess.Popen[bytes]:
     """Start ``argv``: stdout appends to ``events``, and the process holds ``lock`` for as long as it lives.
+
+    ``caller``: name or subject of whoever wants it, for the services' histories.
 
     A file, not a pipe: a pipe would break, and the command with it, when the admin app ends. The lock is inherited as
     an open file; the kernel frees it with the process, also after a crash or a reboot, so no process id needs
@@ -39,7 +45,7 @@ def start(argv: Sequence[str], *, cwd: Path, events: Path, stderr: Path, lock: P
         return subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env=environment(),
+            env=environment(caller),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -11,6 +11,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from karst.files import disk_errors, write_atomic
 from karst.lockfile import Locked
 from karst.manifest import Service
 
+#: The variable by which the admin app says who wants a run: a name or subject, never a token.
+CALLER = "KARST_CALLER"
 OK, FAILED, REMOVED = "ok", "failed", "removed"
 _PINNED = "pinned"  # what fetch adds for detect and render, and no part of what made the generation
 
@@ -38,7 +41,7 @@ class Generation:
         revision: commit, or ``dir-…``.
         image: tag of its image.
         run: the command that did it: deploy, apply, rollback, destroy.
-        by: the user who ran it.
+        by: the user who ran it, or the admin app's caller who asked for it.
         fetched, detection, rendered: what the three helper scripts answered.
     """
 
@@ -179,7 +182,12 @@ def now() -> str:
 
 
 def user() -> str:
-    """Who runs this; a uid without a name is its number."""
+    """Who runs this: the admin app's caller, when it comes from there; a uid without a name is its number.
+
+    A name is told as letters, digits and ``@ . _ + : -``, 80 at most: it comes from a token and is shown in terminals.
+    """
+    if caller := os.environ.get(CALLER, ""):
+        return re.sub(r"[^A-Za-z0-9@._+:-]", "?", caller)[:80]
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

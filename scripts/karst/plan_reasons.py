@@ -41,7 +41,7 @@ def reasons(before: Table | None, after: Table | None, changes: Table) -> list[R
         return [_reason("new", after=after["revision"], text=f"{after['slug']} at {short(after['revision'])}")]
     old, new = before.get("made_of") or {}, after.get("made_of") or {}
     found = _source(before, after)
-    found += _image(before, after, old, new)
+    found += _image(before, after, old, new, changes.get("image") or {})
     settings = [key for key in _SETTINGS if key in old and old[key] != new.get(key)]
     found += [_reason(key, *(_told(key, one.get(key, "")) for one in (old, new))) for key in settings]
     found += _environment(changes.get("app") or {}, {reason["what"] for reason in found})
@@ -97,9 +97,20 @@ def _source(before: Table, after: Table) -> list[Reason]:
     return []
 
 
-def _image(before: Table, after: Table, old: Table, new: Table) -> list[Reason]:
+def retold(found: list[Reason], what: str, revision: str, text: str) -> list[Reason]:
+    """The reasons of a service that a run keeps at ``revision``, or leads back to it: that one first."""
+    moved = next((one for one in found if one["what"] in _MOVED), _reason(what, after=revision, text=text))
+    return [{**moved, "what": what, "text": text}, *(one for one in found if one is not moved)]
+
+
+_MOVED = ("commit", "folder")
+
+
+def _image(before: Table, after: Table, old: Table, new: Table, change: Table) -> list[Reason]:
     if before["image"] == after["image"]:
         return []
+    if change.get("after") and not change["after"].get("build"):  # without a build block it is taken as it is
+        return [_reason("image", before["image"], after["image"], text="image of then, not built again")]
     parts = [part for part in _IMAGE_PARTS if part in old and old[part] != new.get(part)]
     if "base" in parts:  # the kit's images are made on it
         parts = [part for part in parts if part not in ("builder", "runner")]

@@ -69,6 +69,17 @@ def build_contexts(plan: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def retained(plan: dict[str, Any]) -> set[str]:
+    """The services whose next image is there already, and is taken as it is."""
+    found = set()
+    for change in plan.get("resource_changes", []):
+        match = _INSTANCE.search(change.get("address", ""))
+        after = change.get("change", {}).get("after")
+        if match and (match["type"], match["name"]) == ("docker_image", "app") and after and not after.get("build"):
+            found.add(match["key"])
+    return found
+
+
 def action(actions: list[str]) -> str:
     """One word for Terraform's list of actions."""
     kinds = set(actions)

@@ -5,7 +5,7 @@ call to the engine. It must never skip a change that is needed: whatever it cann
 
 Three parts are compared: the inputs (kit, settings, list, local folders, values of secrets, environment), taken before
 the plan, so that an edit during the deploy counts as one; the lock file, as the plan left it; and what the deploy left
-(identities, state, containers). Branches do not move by themselves: the lock file pins them.
+(identities, state, histories, Prometheus' file, containers). Branches do not move: the lock file pins them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from karst import containers
+from karst import containers, discovery
 from karst.errors import KarstError
 from karst.files import write_atomic
+from karst.generations import CALLER
 from karst.lockfile import lock_path
 from karst.stack import ROOT, Stack
 
@@ -138,7 +139,7 @@ def _path(stack: Stack) -> Path:
 
 
 def _inputs(stack: Stack, key: str, folders: Sequence[str], names: Sequence[str]) -> str:
-    environment = {k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)}
+    environment = {k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT) and k != CALLER}
     parts: list[Any] = [
         stack.variables(),
         str(stack.state_file),
@@ -169,7 +170,7 @@ def _kit() -> Iterable[Path]:
 
 
 def _left(stack: Stack, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Identities, state and containers; "" when a container is not running."""
+    """Identities, state, histories, Prometheus' file and containers; "" when a container is not running."""
     if any(row.get("State") != "running" for row in rows):
         return ""
     found = [
@@ -189,7 +190,10 @@ def _left(stack: Stack, key: str, rows: Sequence[Mapping[str, Any]]) -> str:
         for path in sorted(stack.secrets_dir.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
-    return _hash(key, json.dumps([found, identities, _file_hash(key, stack.state_file)], sort_keys=True))
+    # What a deploy writes for others: a removed one is written again.
+    written = [*sorted(stack.history_dir.glob("*.jsonl")), discovery.file_of(stack)]
+    files = [_file_hash(key, path) for path in (stack.state_file, *written)]
+    return _hash(key, json.dumps([found, identities, files], sort_keys=True))
 
 
 def _rows(stack: Stack) -> list[dict[str, Any]]:

@@ -47,6 +47,12 @@ class Stack:
     state_file: Path
 
     @property
+    def last_list(self) -> Path | None:
+        """The list that the stack was last planned with; None before the first time."""
+        last = _last_variables(self.variables_file).get("slugs_file")
+        return Path(last) if isinstance(last, str) and last else None
+
+    @property
     def root_module(self) -> Path:
         return ROOT / "envs" / "local"
 

@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Terraform:
     def __init__(self, stack: Stack, events: Events) -> None:
         self.stack = stack
         self.events = events
+        self._retained: Collection[str] = ()
         self._binary = record.terraform_command()
         self._env = {
             **record.terraform_environment(),
@@ -114,8 +115,9 @@ class Terraform:
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
-    def apply(self) -> Outcome:
-        """Apply exactly the saved plan."""
+    def apply(self, retained: Collection[str] = ()) -> Outcome:
+        """Apply exactly the saved plan. ``retained``: services whose image is there, so that none is built."""
+        self._retained = retained
         unfinished = self.stack.unfinished_file
         if not unfinished.exists():  # else an earlier one was killed, too, and what it left still counts
             write_atomic(unfinished, str(time.time()))
@@ -182,11 +184,13 @@ class Terraform:
                 verdicts = {"apply_complete": outcome.passed, "apply_errored": outcome.refused}
                 verdicts.get(kind, []).append(found["key"])
             if found and hook.get("action") != "read":
+                part = step(found["type"], found["name"], found["key"])
+                done = hook.get("action", "")
                 self.events.emit(
                     "service",
                     service=found["key"] or "",
-                    step=step(found["type"], found["name"], found["key"]),
-                    action=hook.get("action", ""),
+                    step=part,
+                    action="reuse" if (part, done) == ("image", "create") and found["key"] in self._retained else done,
                     state=_HOOKS[kind],
                     seconds=hook.get("elapsed_seconds", 0),
                 )

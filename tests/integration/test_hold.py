@@ -88,6 +88,7 @@ def test_services_that_fail_are_held_and_the_others_deployed(kit: Kit, host: Git
         "web": "none",
     }
     assert planned["one"]["held"]["revision"].startswith("dir-")
+    assert planned["one"]["reasons"][0]["text"] == f"held at {planned['one']['held']['revision']}"
     done = kit.iac("apply", check=1)
     assert "one: held at dir-" in done.stderr
     assert "main.py:1 does not parse" in done.stderr

@@ -52,7 +52,11 @@ def test_a_rollback_goes_back_and_forward_without_a_build_and_touches_nothing_el
         (kit.home / "other" / "main.py").write_text("def main(:\n")  # of no concern to a rollback of web
         other = kit.pods()["other"]
 
-        kit.iac("rollback", "web")
+        said = kit.iac("rollback", "web").stderr
+        assert f"rolled back to {first.revision}; image of then, not built again" in said
+        assert "web: image of then is used" in said
+        assert "building" not in said
+        assert "rebuilt" not in said
         assert _ask(kit) == b"first"
         assert kit.pods()["other"] == other
         assert kit.health()["web"]["revision"] == first.revision

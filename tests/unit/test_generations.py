@@ -67,6 +67,21 @@ def test_the_last_good_generation_is_the_last_one_that_was_let_through(
     assert (good.revision if good else None) == revision
 
 
+@pytest.mark.parametrize(
+    ("caller", "told"),
+    [
+        ("alice@example.org", "alice@example.org"),
+        ("user:7f1c-22", "user:7f1c-22"),
+        ("eve\x1b[2J\n*  ok", "eve??2J????ok"),
+        ("x" * 500, "x" * 80),
+    ],
+)
+def test_a_run_of_the_admin_app_is_its_callers(caller: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no name steers the terminal that it is shown in."""
+    monkeypatch.setenv(generations.CALLER, caller)
+    assert generations.user() == told
+
+
 def test_what_a_rollback_chooses_from_is_each_content_once_by_its_first_time() -> None:
     """After a rollback from c to b, the generation before b is a. Another kit with the same image is no choice."""
     history = [made("a"), made("b"), replace(made("b"), generation="new kit"), made("c"), made("x", FAILED), made("b")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from karst.plan_reasons import reasons, shared
+from karst.plan_reasons import reasons, retold, shared
 
 OLD, NEW = "a" * 40, "b" * 40
 RUNNING: dict[str, Any] = {
@@ -83,6 +83,18 @@ def test_each_part_of_a_generation_has_its_words(
 ) -> None:
     """And what only follows from another part is not told as well."""
     assert _texts(changed, made_of) == texts
+
+
+def test_an_image_that_is_there_is_not_called_rebuilt_and_a_way_back_is_called_one() -> None:
+    """A service held or rolled back to an image of then: Terraform plans it without a build."""
+    after = {**RUNNING, "revision": NEW, **IMAGE}
+    image = {"actions": ["create", "delete"], "before": {"build": []}, "after": {"build": []}}
+    found = reasons(RUNNING, after, {"pod": REPLACED, "image": image})
+    told = retold(found, "rollback", NEW, f"rolled back to {NEW[:12]}")
+    assert [one["text"] for one in told] == [f"rolled back to {NEW[:12]}", "image of then, not built again"]
+    assert (told[0]["what"], told[0]["before"], told[0]["after"]) == ("rollback", OLD, NEW)
+    (alone,) = retold([], "held", OLD, f"held at {OLD[:12]}")
+    assert (alone["what"], alone["after"]) == ("held", OLD)
 
 
 def test_a_renewed_identity_is_told_without_any_step() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from karst import settled
+from karst import discovery, settled
 from karst.identity import handle
 from karst.stack import Stack, resolve
 
@@ -40,6 +40,19 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return found
 
 
+KIT = settled.ROOT
+
+
+@pytest.fixture(autouse=True)
+def kit(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kit of one file: all of the real one is hashed by the test that is about it."""
+    folder = tmp_path_factory.mktemp("kit")
+    (folder / "modules").mkdir()
+    (folder / "modules" / "pods.tf").write_text("# one")
+    monkeypatch.setattr(settled, "ROOT", folder)
+    return folder
+
+
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]]) -> Stack:
     """A stack of one local service with a secret, deployed just now."""
@@ -52,6 +65,9 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, 
     found = resolve(name="quick", list_file=str(tmp_path / "repos.yaml"))
     found.home.mkdir(parents=True)
     found.state_file.write_text('{"serial": 1}')
+    found.history_dir.mkdir()
+    (found.history_dir / "web.jsonl").write_text("{}\n")
+    discovery.file_of(found).write_text("[]")
     handle({"secrets_dir": str(found.secrets_dir), "services": '["web"]'})
     assert _deploy(found)
     return found
@@ -109,6 +125,8 @@ CHANGES = {
     "other ports of the edge": _container(Ports=[{"PublicPort": 1}]),
     "a removed container": lambda _stack, rows, _patch: rows.pop(),
     "a container more": lambda _stack, rows, _patch: rows.append({**ROWS[0], "Id": "left by a killed deploy"}),
+    "a lost history": lambda stack, _rows, _patch: (stack.history_dir / "web.jsonl").unlink(),
+    "Prometheus' file gone": lambda stack, _rows, _patch: discovery.file_of(stack).unlink(),
     "a killed apply": lambda stack, _rows, _patch: stack.unfinished_file.write_text("1"),
 }
 
@@ -122,9 +140,18 @@ def test_a_change_of_anything_that_counts_means_plan(
     assert settled.unchanged(stack) is None
 
 
-def test_a_changed_file_of_the_kit_means_plan(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asked_for_a_deploy_changes_nothing_about_it(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KARST_CALLER", "alice@example.org")
+    assert settled.unchanged(stack)
+
+
+def test_a_changed_file_of_the_kit_means_plan(stack: Stack, kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every module, script and template counts."""
-    kit = {path.name for path in settled._kit()}
+    saved = settled.kit_hash()
+    (kit / "modules" / "pods.tf").write_text("# two")
+    assert settled.kit_hash() != saved  # and a saved plan is not applied
+    assert settled.unchanged(stack) is None
+    monkeypatch.setattr(settled, "ROOT", KIT)
     assert {
         "pods.tf",
         "main.tf",
@@ -133,18 +160,7 @@ def test_a_changed_file_of_the_kit_means_plan(stack: Stack, tmp_path: Path, monk
         "gate.py",
         "sidecar",
         "requirements.txt",
-    } <= kit
-    other = tmp_path / "kit"
-    (other / "modules").mkdir(parents=True)
-    (other / "modules" / "pods.tf").write_text("# one")
-    monkeypatch.setattr(settled, "ROOT", other)
-    assert settled.unchanged(stack) is None
-    assert _deploy(stack)
-    assert settled.unchanged(stack)
-    saved = settled.kit_hash()
-    (other / "modules" / "pods.tf").write_text("# two")
-    assert settled.kit_hash() != saved  # and a saved plan is not applied
-    assert settled.unchanged(stack) is None
+    } <= {path.name for path in settled._kit()}
 
 
 def test_an_edit_during_the_deploy_is_deployed_by_the_next_one(stack: Stack) -> None:

@@ -164,6 +164,8 @@ def _of_then(service: Service, entry: Locked | None, base_dir: Path) -> Service:
 def update(services: Sequence[Service], base_dir: Path, lock_file: Path, name: str | None = None) -> list[Change]:
     """Resolve all services anew, or the one of that name, and return what moved; UsageError for an unknown name.
 
+    With a name no other service is fetched, so that none of them can be in the way.
+
     A service that was rolled back stays where it is, unless it is named.
     """
     from karst import lockfile
@@ -175,9 +177,9 @@ def update(services: Sequence[Service], base_dir: Path, lock_file: Path, name: s
         raise UsageError(f"there is no service `{name}` in the list", hint=hint, code="unknown_service")
     before = lockfile.read(lock_file)
     staying = {service.name for service in services if rolled_back(service, before.get(service.name))}
-    fetched = fetch_all(
-        services, base_dir, lock_file, update=[n for n in names if n not in staying] if name is None else [name]
-    )
+    moving = [n for n in names if n not in staying] if name is None else [name]
+    others = [] if name is None else [n for n in names if n != name]
+    fetched = fetch_all(services, base_dir, lock_file, update=moving, held=others)
     was = {key: entry.revision for key, entry in before.items()}
     return [
         Change(key, was.get(key, ""), one.revision, one.ref)

@@ -252,6 +252,9 @@ def test_entries_reach_the_command_in_a_private_file_and_never_in_its_arguments(
     path = app.run_file(answer.headers["karst-run"], "repos.json")
     assert seen["argv"][1:] == ["deploy", "--file", str(path), "--events"]
     assert not [name for name in seen["env"] if name.startswith(("SUPABASE_SERVICE", "KARST_ADMIN", "KARST_AUTH"))]
+    (run,) = app.call("GET", "/v1/deploys", role="viewer").json()["deploys"]
+    assert seen["env"]["KARST_CALLER"] == run["by_name"]  # for the services' histories
+    assert app.tokens["deployer"] not in json.dumps(seen)
     assert json.loads(path.read_text())[0]["env"]["PASSWORD"] == "hunter2; $(touch pwned)"
     assert not list(Path().glob("pwned"))
     for each in path.parent.iterdir():

@@ -174,6 +174,23 @@ def test_a_locked_commit_stays_until_it_is_updated(githost: GitHost, tmp_path: P
     assert update(services, tmp_path, lock) == []
 
 
+def test_an_update_of_one_service_does_not_need_the_others(githost: GitHost, tmp_path: Path) -> None:
+    """One that cannot be had keeps its entry, and is no reason to stay behind."""
+    lock = tmp_path / "repos.lock.yaml"
+    githost.create("gh:acme/app", {"v": "1"})
+    githost.create("gh:acme/two", {"v": "1"})
+    fetch("gh:acme/app", "gh:acme/two", lock=lock)
+    new = githost.commit("gh:acme/app", {"v": "2"})
+    services = parse_list(["gh:acme/app", "gh:acme/two", "gh:acme/nowhere"], tmp_path)
+    two, asked = lockfile.read(lock)["two"], len(githost.log)
+    (change,) = update(services, tmp_path, lock, "app")
+    assert (change.name, change.after) == ("app", new)
+    assert lockfile.read(lock)["two"] == two
+    assert not [line for line in githost.log[asked:] if "acme/app" not in str(line)]
+    with pytest.raises(KarstError, match="nowhere"):
+        update(services, tmp_path, lock)
+
+
 def test_an_update_of_an_unknown_service_changes_nothing(githost: GitHost, tmp_path: Path) -> None:
     githost.create("gh:acme/app", FILES)
     with pytest.raises(UsageError) as caught:

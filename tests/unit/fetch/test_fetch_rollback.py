@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from admin.cli import rollback
+from admin.cli.holding import Holding
 from karst import lockfile
 from karst.errors import KarstError, UsageError
+from karst.events import Events
 from karst.fetch import Fetched, fetch_all, update
+from karst.files import write_atomic
 from karst.generations import FAILED, OK, REMOVED, Generation
 from karst.manifest import Service, parse_entry, parse_list
+from karst.stack import resolve
 from tests.support.githost import GitHost
 
 ENTRY: dict[str, Any] = {
@@ -79,6 +83,29 @@ def test_a_rolled_back_repository_is_fetched_at_its_commit_with_its_entry_of_the
     (change,) = update(parse_list(now, tmp_path), tmp_path, lock, "app")
     assert (change.before, change.after) == (first, second)
     assert fetch(now, lock)["app"].service.env == {}
+
+
+def test_a_rollback_is_taken_over_by_a_list_that_has_no_lock_file(tmp_path: Path) -> None:
+    """Each run of the admin app has a list of its own; one with a lock file goes by that."""
+    stack = resolve(name="carry", list_file=str(tmp_path / "a" / "repos.json"))
+    stack = replace(stack, home=tmp_path / "home")
+    entry = lockfile.Locked("dir:app", "", "dir-" + "1" * 12, "2" * 64, rollback="g1", entry='{"slug": "dir:app"}')
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "repos.json").write_text('["dir:app"]')
+    lockfile.save(lockfile.lock_path(stack.list_file), {"app": entry})
+    write_atomic(stack.variables_file, json.dumps(stack.variables()))
+    following = replace(stack, list_file=tmp_path / "b" / "repos.json")
+    told: list[dict[str, Any]] = []
+    holding = Holding(following, Events(told.append))
+    holding.carry_rollbacks()
+    holding.tell_rollbacks()
+    assert lockfile.read(lockfile.lock_path(following.list_file)) == {"app": entry}
+    assert told[0]["message"].startswith(f"app is rolled back to {entry.revision}")
+    own = replace(stack, list_file=tmp_path / "c" / "repos.json")
+    lockfile.lock_path(own.list_file).write_text("version: 1\nservices: {}\n")
+    Holding(own, Events(told.append)).carry_rollbacks()
+    assert lockfile.read(lockfile.lock_path(own.list_file)) == {}
 
 
 def test_another_slug_in_the_list_ends_a_rollback(githost: GitHost, tmp_path: Path) -> None:
