@@ -20,6 +20,7 @@ SETS = {
     "second-round": HERE / "second-round.yaml",
     "held-out": HERE / "held-out.yaml",
     "third-round": HERE / "third-round.yaml",
+    "fourth-round": HERE / "fourth-round.yaml",
 }
 
 
