@@ -97,7 +97,7 @@ def describe(repo: Repo) -> str:
     counts = [
         f"{count} *{suffix} file{'s' if count > 1 else ''}"
         for suffix, count in sorted(repo.tree.suffixes().items(), key=lambda item: (-item[1], item[0]))
-        if suffix in _LANGUAGES or suffix in (".ipynb", ".html", ".md", ".py")
+        if suffix in _LANGUAGES or suffix in (".ipynb", ".html", ".md", ".py", ".pyi")
     ]
     if not manifests and not counts:
         count = len(repo.tree.files)

@@ -8,7 +8,7 @@ from karst.detect import foreign, launch, witness
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
-from karst.detect.skip import TOOL_FILES, chore, training, words
+from karst.detect.skip import TOOL_FILES, chore, example_file, training, words
 from karst.detect.wordset import wordset
 
 _HINT = re.compile(r"__main__|def main\(")
@@ -55,19 +55,18 @@ def guarded_files(repo: Repo) -> Outcome:
     serving = repo.notes.get("server-module", [])
     better = [made for rank, made in ranked if rank[1] < best[1]]  # deeper, but they serve
     says_nothing = best[2] > _START_ORDER
-    known_files = {*(made.path for _, made in ranked), *repo.modules.closure(chosen.path)}
-    scripts = _scripts(repo, known_files) if says_nothing else []
-    if len(scripts) < _COLLECTION:
-        scripts = []
-    if len(tied) > 1 or better or (rivals and (says_nothing or _weak(chosen))) or scripts or chosen.path in serving:
-        known = witness.named(repo, [*(made for _, made in ranked), *scripts])
+    others = _others(repo, ranked) if says_nothing else []
+    if len(tied) > 1 or better or (rivals and (says_nothing or _weak(chosen))) or others or chosen.path in serving:
+        known = witness.named(repo, [made for _, made in ranked])
         if known:
             return Hit(known[0], f"{known[1]} starts {known[0].path}: it {known[0].why}", known[0].evidence, "guess")
-        names = list(dict.fromkeys([*(made.path for _, made in ranked), *serving, *(made.path for made in scripts)]))
+        names = list(dict.fromkeys([*(made.path for _, made in ranked), *serving, *others]))
         raise DetectError(
             "ambiguous",
-            f"several files could be the start: {listed(names)}",
-            hint=f"name one with `entrypoint:`, `entrypoint: {names[0]}` for example",
+            f"several {'files or folders' if set(names) & set(repo.subprojects()) else 'files'} could be the start: "
+            f"{listed(names)}",
+            hint=f"name one with `entrypoint:`, `entrypoint: {names[0]}` for example"
+            + (", or a folder with `path:`" if set(names) & set(repo.subprojects()) else ""),
             evidence=chosen.evidence,
             candidates=names[:20],
         )
@@ -91,16 +90,25 @@ def _candidates(repo: Repo) -> list[Launch]:
     return found
 
 
-def _scripts(repo: Repo, known: set[str]) -> list[Launch]:
-    """Files without guard or ``main`` that work when they are run all the same, other than the ``known`` ones."""
-    found: list[Launch] = []
-    for path in repo.tree.python_files(scan=True):
-        if path in known or repo.in_subproject(path) or path.rpartition("/")[2] in TOOL_FILES:
+def _others(repo: Repo, ranked: list[tuple[Rank, Launch]]) -> list[str]:
+    """What could be meant instead of a file whose name says nothing.
+
+    Guarded files in the folders for helpers, projects in folders, and many files that work without a guard.
+    """
+    known = {made.path for _, made in ranked} | set(repo.modules.closure(ranked[0][1].path))
+    searched = set(repo.tree.python_files(scan=True))
+    guarded: list[str] = []
+    scripts: list[str] = []
+    for path in repo.tree.python_files():
+        facts = repo.modules.facts(path)
+        left_out = path in known or facts.error or repo.in_subproject(path) or path.rpartition("/")[2] in TOOL_FILES
+        if left_out or example_file(path.rpartition("/")[2]):
             continue
-        made = None if repo.modules.facts(path).error else launch.start_file(repo, path)
-        if made:
-            found.append(made)
-    return found
+        if path not in searched:
+            guarded += [path] if facts.guard else []
+        elif launch.start_file(repo, path):
+            scripts.append(path)
+    return [*guarded, *repo.subprojects(), *(scripts if len(scripts) >= _COLLECTION else [])]
 
 
 def _rank(repo: Repo, made: Launch) -> Rank:

@@ -124,3 +124,10 @@ def test_projects_in_folders_give_way_to_the_one_file_that_the_texts_start(ask) 
         "tool/t.py": MAIN,
     }
     assert ask({**files, "README.md": "python src/web.py\n"}).argv[-1] == "/app/src/web.py"
+
+
+@pytest.mark.parametrize("other", ["scripts/run_it.py", "lib/setup.py"])
+def test_a_name_that_says_nothing_is_no_start_beside_helpers_or_projects(other: str, refused) -> None:
+    error = refused({"requirements.txt": "", "fill-data.py": MAIN, other: MAIN, "lib/x.py": ""})
+    assert error.code == "ambiguous"
+    assert error.candidates == ("fill-data.py", other.removesuffix("/setup.py"))
