@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.scenario import watch
-from tests.chaos.stage import CRASH, HANG, Stage
+from tests.chaos.stage import CALLED, CRASH, HANG, Stage
 from tests.chaos.traffic import Traffic, beyond, senders
 
 BEYOND = 60.0  # seconds of a stream that a drain does not wait for
@@ -62,14 +62,18 @@ def bad(stage: Stage, path: str, name: str, code: str) -> dict[str, Any]:
 
 
 def rollback(stage: Stage, path: str) -> dict[str, Any]:
-    """Back to code that was there before."""
+    """`iac rollback` of one service, then of the other, each to the generation before."""
+    listed = ("--file", str(stage.kit.list_file))
+    stage.version()
+    stage.deploy()
 
     def change(_: Traffic) -> dict[str, Any]:
-        stage.version()
-        return stage.deploy()
+        return {"exit": [stage.kit.iac("rollback", *listed, name, check=None).returncode for name in CALLED]}
 
-    result = watch("rollback", path, senders(stage, path), change)
-    result["pending"] = stage.pending()
+    result = watch("rollback of both services", path, senders(stage, path), change)
+    for name in CALLED:
+        stage.kit.iac("update", *listed, name)  # a service that was rolled back is held there until then
+    stage.deploy()
     return result
 
 
@@ -78,5 +82,5 @@ SCENARIOS: dict[str, Callable[[Stage, str], dict[str, Any]]] = {
     "one of two services redeployed": one_of_two,
     "bad deploy: crashes": lambda stage, path: bad(stage, path, "bad deploy: crashes", CRASH),
     "bad deploy: never listens": lambda stage, path: bad(stage, path, "bad deploy: never listens", HANG),
-    "rollback": rollback,
+    "rollback of both services": rollback,
 }
