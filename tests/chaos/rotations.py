@@ -46,15 +46,17 @@ def leaves(stage: Stage, path: str) -> dict[str, Any]:
 
 def authority(stage: Stage, path: str) -> dict[str, Any]:
     """`iac certs rotate --ca`."""
-    since = started(stage)
+    since, trusted = started(stage), stage.kit.secrets_dir / "ca.pem"
+    before = trusted.read_bytes()
 
     def change(_: Traffic) -> dict[str, Any]:
         stage.kit.iac("certs", "rotate", "--ca", "--yes")
         return {}
 
     result = watch("rotation of the CA", path, senders(stage, path), change)
+    assert trusted.read_bytes() != before, "the authority is the old one"
     result["restarted"] = started(stage) != since
     return result
 
 
-SCENARIOS = {"rotation of all leaves": leaves, "rotation of the CA": authority}
+SCENARIOS = {"three rotations of all leaves": leaves, "rotation of the CA": authority}
