@@ -175,14 +175,22 @@ def engine_event(stage: Stage, name: str, event: Callable[[Engine], None]) -> di
     engine = stage.kit.engine
     assert engine is not None
 
-    def change(_: Traffic) -> dict[str, Any]:
+    def change(traffic: Traffic) -> dict[str, Any]:
         begin = time.monotonic()
         event(engine)
         down = time.monotonic() - begin
         after = None
-        while after is None and time.monotonic() - begin < down + 2 * PATIENCE:
+        while after is None and time.monotonic() - begin < down + PATIENCE:
             if stage.kit.iac("health", check=None).returncode == 0:
                 after = round(time.monotonic() - begin, 1)
+        if after is None:
+            traffic.mark("iac heal")
+            stage.kit.iac("heal", check=None)
+            return {
+                "serving_after": round(time.monotonic() - begin, 1),
+                "engine_away": round(down, 1),
+                "help": "iac heal",
+            }
         return {"serving_after": after, "engine_away": round(down, 1), "help": "none"}
 
     # From the host alone: a caller inside ends with its engine.

@@ -98,7 +98,7 @@ def kills(found: list[dict[str, Any]]) -> str:
     for one in found:
         said = one["change"]
         cells = [share(one, "HTTP", path=path) + ", " + share(one, "gRPC", path=path) for path in ("caller", "edge")]
-        after = "–" if said.get("serving_after") is None else f"{said['serving_after']:g}"
+        after = "not by itself" if said.get("serving_after") is None else f"{said['serving_after']:g}"
         empty = {0: "empty", 2: "not empty"}.get(one["pending"], "failed") + ("" if one["well"] else ", NOT SERVING")
         rows.append([one["name"], *(cell.replace("–, –", "–") for cell in cells), after, said.get("help", ""), empty])
     titles = ["what", "caller: HTTP, gRPC failed / sent", "edge: HTTP, gRPC failed / sent"]
