@@ -26,7 +26,9 @@ def write() -> None:
 
 
 def _origin(kept: dict[str, Any]) -> str:
-    return f"Measured on {kept['measured']}: {kept['machine']}."
+    busy = [one["busy_before"] for one in kept["results"] if "busy_before" in one]
+    load = f" Load average before each run: {min(busy):g} to {max(busy):g}." if busy else ""
+    return f"Measured on {kept['measured']}: {kept['machine']}.{load}"
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -57,10 +59,13 @@ def changes(found: list[dict[str, Any]]) -> str:
         )
     titles = ["change", "load from", "HTTP failed / sent", "gRPC failed / sent", "long requests and streams"]
     text = table([*titles, "p99 ms, HTTP / gRPC", "change took s"], rows)
+    restarted = [one["restarted"] for one in found if "restarted" in one]
+    if restarted:
+        text += f"\nContainers started again: {'some' if any(restarted) else 'none'}.\n"
     cut = [
         [lane.split("|")[0], lane.split("|")[2], f"{took / 1000:.0f}"]
         for one in found
-        for lane, _, _, took, _ in one["failures"]
+        for lane, _, _, took, *_ in one["failures"]
         if "|beyond|" in lane
     ]
     if cut:

@@ -11,18 +11,30 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "results"
-KEPT_FAILURES = 200  # of one scenario; counts and errors are complete
+KEPT_FAILURES = 400  # rows of one scenario; counts by error are complete
 
 
 def save(part: str, result: dict[str, Any]) -> None:
     """Keep a result of ``part``, in the place of an older one of the same scenario on the same path."""
     FOLDER.mkdir(exist_ok=True)
     if "failures" in result:
-        result = {**result, "failures": result["failures"][:KEPT_FAILURES]}
+        result = {**result, "failures": by_second(result["failures"])[:KEPT_FAILURES]}
     same = (result["name"], result["path"])
     kept = [one for one in (load(part) or {"results": []})["results"] if (one["name"], one["path"]) != same]
-    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(), "results": [*kept, result]}
-    (FOLDER / f"{part}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in [*kept, result])
+    head = json.dumps(content, ensure_ascii=False).removesuffix("}")
+    (FOLDER / f"{part}.json").write_text(f'{head}, "results": [\n{lines}\n]}}\n')
+
+
+def by_second(failures: list[list[Any]]) -> list[list[Any]]:
+    """Rows of lane, second, phase, longest time in ms, error, and how many requests failed just so in that second."""
+    rows: dict[tuple[Any, ...], list[Any]] = {}
+    for lane, at, phase, took, error in failures:
+        row = rows.setdefault((lane, int(at), phase, error), [lane, int(at), phase, took, error, 0])
+        row[3] = max(row[3], took)
+        row[5] += 1
+    return list(rows.values())
 
 
 def load(part: str) -> dict[str, Any] | None:
