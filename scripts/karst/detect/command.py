@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from karst import external
 from karst.detect import DetectError, Detection, _run, detect
+from karst.detect.errors import listed
 from karst.errors import Exit, KarstError, UsageError
 from karst.files import cache_dir, write_atomic
 
@@ -114,12 +116,14 @@ def by_hand(argv: Sequence[str]) -> int:
     parser.add_argument("--explain", action="store_true", help="every rule with hit or miss and why")
     parser.add_argument("--entrypoint", help="as `entrypoint:` in the list")
     parser.add_argument("--path", default="", help="as `path:` in the list: a folder inside the repository")
-    parser.add_argument("--python", action="append", metavar="X.Y", help="an available Python (default 3.11)")
+    parser.add_argument(
+        "--python", action="append", metavar="X.Y", type=_version, help="an available Python (default 3.11)"
+    )
     options = parser.parse_args(given)
     try:
         source, name = _source(options.source)
         if options.path:
-            source, name = source / options.path, options.path.rstrip("/").rpartition("/")[2]
+            source, name = _inside(source, options.path), options.path.rstrip("/").rpartition("/")[2]
         answer: Detection | KarstError
         answer, steps = _run(
             source,
@@ -165,11 +169,34 @@ def _source(text: str) -> tuple[Path, str]:
     from karst.fetch import fetch_each
     from karst.manifest import parse_list
 
-    services = parse_list([{"slug": text, "name": "by-hand"}], Path.cwd())
+    try:
+        services = parse_list([{"slug": text, "name": "by-hand"}], Path.cwd())
+    except KarstError as err:  # there is no list whose entry this could be
+        err.message = err.message.removeprefix("entry 1 (by-hand) of the list: ")
+        raise
     fetched = fetch_each(services, Path.cwd())["by-hand"]
     if isinstance(fetched, KarstError):
         raise fetched
     return fetched.source, text.split("#")[0].rstrip("/").rpartition("/")[2]
+
+
+def _inside(source: Path, folder: str) -> Path:
+    """The folder that ``--path`` names, which must be one of the repository's own."""
+    inner = source / folder
+    if inner.is_dir() and inner.resolve().is_relative_to(source.resolve()):
+        return inner
+    known = sorted(item.name for item in source.iterdir() if item.is_dir() and not item.name.startswith("."))
+    raise DetectError(
+        "no_source",
+        f"`--path {folder}` is no folder of the repository",
+        hint=f"it has {listed(known)}" if known else "it has no folders: leave `--path` out",
+    )
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no version like 3.12")
+    return text
 
 
 def _print_explained(answer: Detection | KarstError, steps: list[tuple[str, str, str]]) -> int:
@@ -178,5 +205,10 @@ def _print_explained(answer: Detection | KarstError, steps: list[tuple[str, str,
     if isinstance(answer, Detection):
         print(f"\nstarts   {' '.join(answer.argv)}\nbecause  {answer.reason} ({answer.evidence})")
         return int(Exit.OK)
-    print(f"\nrefused  {answer.code}: {answer.message}\nhint     {answer.hint}")
+    print(f"\nrefused  {answer.code}: {answer.message}")
+    evidence = answer.evidence if isinstance(answer, DetectError) else ""
+    if evidence and evidence not in answer.message:
+        print(f"seen in  {evidence}")
+    if answer.hint:
+        print(f"hint     {answer.hint}")
     return int(Exit.FAILED)

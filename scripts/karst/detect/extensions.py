@@ -75,7 +75,7 @@ def django(repo: Repo) -> Outcome:
 def _not_alone(repo: Repo, root: str) -> None:
     """Refuse a Django project in a folder beside other projects, or beside a server that is no part of it."""
     if repo.subprojects():
-        raise foreign.monorepo([root, *repo.subprojects()])
+        raise foreign.monorepo(repo, [root, *repo.subprojects()])
     found = servers.find(repo)
     others = [made.path for made in [*found.runs, *found.holds] if not made.path.startswith(root + "/")]
     if others and not any(claim.path.startswith(root + "/") for claim in witness.claims(repo)):

@@ -7,7 +7,7 @@ import struct
 
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import APP, Launch
-from karst.detect.repo import Hit, Miss, Outcome, Repo
+from karst.detect.repo import PROJECT_FILES, Hit, Miss, Outcome, Repo
 from karst.detect.wordset import wordset
 
 _MANIFESTS = {
@@ -64,7 +64,7 @@ def gate(repo: Repo) -> Outcome:
     files = [p for p in repo.tree.python_files() if repo.in_subproject(p)]
     helpers = len(files) < 3 and any(repo.tree.has(name) for name in _MANIFESTS)
     if subprojects and not helpers:  # one or two Python files in another language's project are a helper of its
-        raise monorepo(subprojects)
+        raise monorepo(repo, subprojects)
     seen = describe(repo)
     raise DetectError(
         "not_python",
@@ -113,16 +113,18 @@ def _python_evidence(repo: Repo) -> str:
     return next(iter(repo.tree.python_files()), "")
 
 
-def monorepo(folders: list[str], *, declared: bool = False) -> DetectError:
+def monorepo(repo: Repo, folders: list[str], *, declared: bool = False) -> DetectError:
     """Several projects, or one that is not at the root: the user says which by ``path:``."""
     if len(folders) == 1:
         root = "nothing at the root starts" if declared else "the root is no Python project"
-        message = f"{root}; the project there is lies in `{folders[0]}`"
+        message = f"{root}; its one project is in `{folders[0]}`"
         hint = f"set `path: {folders[0]}`"
     else:
         message = f"the repository holds several projects: {listed(folders)}"
         hint = f"set `path:` to the one to deploy, `path: {folders[0]}` for example"
-    return DetectError("monorepo", message, hint=hint, candidates=folders)
+    manifests = (f"{folder}/{name}" for folder in folders for name in (*PROJECT_FILES, "manage.py"))
+    evidence = next((f"{path}:1" for path in manifests if repo.tree.has(path)), "")
+    return DetectError("monorepo", message, hint=hint, evidence=evidence, candidates=folders)
 
 
 def runnable(repo: Repo) -> tuple[bool, str]:

@@ -108,14 +108,14 @@ class Repo:
         return next((folder for folder in self.subprojects() if path.startswith(folder + "/")), "")
 
 
-_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "requirements.txt")
+PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile", "requirements.txt")
 
 
 def _subprojects(tree: Tree) -> list[str]:
     found: list[str] = []
     for path in tree.files:
         folder, _, name = path.rpartition("/")
-        if name not in _MARKERS or not folder or folder.count("/") > 2 or tree.secondary(f"{folder}/x.py"):
+        if name not in PROJECT_FILES or not folder or folder.count("/") > 2 or tree.secondary(f"{folder}/x.py"):
             continue
         if name == "pyproject.toml" and not _declares(tree.text(path) or ""):
             continue
@@ -130,7 +130,7 @@ def _subprojects(tree: Tree) -> list[str]:
 
 
 def _stands_alone(tree: Tree, folder: str) -> bool:
-    return any(tree.has(f"{folder}/{name}") for name in _MARKERS if name != "requirements.txt")
+    return any(tree.has(f"{folder}/{name}") for name in PROJECT_FILES if name != "requirements.txt")
 
 
 def _declares(text: str) -> bool:

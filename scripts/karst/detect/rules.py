@@ -87,9 +87,12 @@ def run(repo: Repo) -> tuple[Detection | DetectError, list[Step]]:
     if chosen is None:
         return scan.refuse(repo), steps
     unique = [item for n, item in enumerate(others) if item.argv not in [other.argv for other in others[:n]]]
-    doubt = witness.doubt(repo, chosen[1].launch) if chosen[0].name in _DOUBTED else None
-    if doubt:
-        return doubt, [*steps, Step("doubt", "D", "refusal", doubt.message)]
+    if chosen[0].name in _DOUBTED:
+        doubt = witness.doubt(repo, chosen[1].launch)
+        why = doubt.message if doubt else "the repository's own texts start nothing else, or this as well"
+        steps.append(Step("doubt", "D", "refusal" if doubt else "miss", why))
+        if doubt:
+            return doubt, steps
     try:
         return _detection(repo, *chosen, tuple(unique)), steps
     except DetectError as err:

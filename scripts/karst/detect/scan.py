@@ -32,7 +32,7 @@ def monorepo(repo: Repo) -> Outcome:
         said = {claim.path for claim in witness.claims(repo)}
         if len(said) == 1 and not any(repo.in_subproject(path) for path in said):
             return Miss(f"there are projects in {listed(folders)}, but the repository's own texts start {said.pop()}")
-        raise foreign.monorepo(folders)
+        raise foreign.monorepo(repo, folders)
     return Miss("the folders are not projects of their own" if not folders else "the root declares a project itself")
 
 
@@ -143,7 +143,7 @@ def refuse(repo: Repo) -> DetectError:
             evidence=f"{serving[0]}:1",
         )
     if folders and not repo.manifest.installable:
-        return foreign.monorepo(folders, declared=bool(repo.manifest.declared))
+        return foreign.monorepo(repo, folders, declared=bool(repo.manifest.declared))
     evidence = repo.manifest.declared
     if repo.manifest.distribution:
         name = repo.manifest.name or "it"

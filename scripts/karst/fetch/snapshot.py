@@ -107,7 +107,11 @@ def _check(slug: Slug, folder: Path, names: list[str], budget: Budget) -> None:
     size = 0
     try:
         if not names:
-            raise KarstError(f"{slug}: {folder} has no files", code="no_files")
+            raise KarstError(
+                f"{slug}: {folder} has no files",
+                hint="name a folder that holds the source; what git ignores does not count",
+                code="no_files",
+            )
         if len(names) > limits.files:
             raise archive.too_large(f"more than {limits.files} files", "KARST_FETCH_MAX_FILES")
         for name in names:

@@ -127,7 +127,7 @@ def test_by_hand_refuses_what_is_neither_folder_nor_slug(capsys: pytest.CaptureF
 def test_explain_shows_every_rule_in_order(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
     root = plant({"main.py": MAIN})
     steps = explain(root)
-    assert [step[0] for step in steps] == [rule.name for rule in RULES]
+    assert [step[0] for step in steps] == [*(rule.name for rule in RULES), "doubt"]
     assert {step[1] for step in steps} <= {"hit", "miss", "refusal", "skipped"}
     assert all(step[2] for step in steps)
     assert command.main([str(root), "--explain"]) == 0
@@ -152,3 +152,33 @@ def test_the_program_starts_lean(plant: Plant) -> None:
     env = {**os.environ, "PYTHONPATH": str(scripts)}
     done = subprocess.run(["python3", "-c", code, str(root)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", ["c", "../elsewhere", "a/x.py"])
+def test_path_names_a_folder_of_the_repository(folder: str, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    root = plant({"a/x.py": "", "b/y.py": "", "../elsewhere/z.py": ""})
+    assert command.main([str(root), "--path", folder]) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["hint"]) == ("no_source", "it has a and b")
+
+
+def test_a_slug_by_hand_is_no_entry_of_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["gh:owner"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["message"].startswith("`gh:owner` is not a slug")
+
+
+def test_explain_says_where_a_refusal_was_seen(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    root = plant({"a/requirements.txt": "", "a/x.py": "", "b/setup.py": "", "b/y.py": ""})
+    assert command.main([str(root), "--explain"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "seen in  a/requirements.txt:1",
+        "hint     set `path:` to the one to deploy, `path: a` for example",
+    ]
+
+
+def test_a_version_that_is_none_is_a_usage_error(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main([str(plant({"main.py": ""})), "--python", "3.x"])
+    assert caught.value.code == 2
+    assert "'3.x' is no version like 3.12" in capsys.readouterr().err

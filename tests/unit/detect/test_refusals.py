@@ -40,11 +40,11 @@ CASES = {
     ),
     "several projects": (
         {"a/pyproject.toml": PROJECT, "a/main.py": MAIN, "b/requirements.txt": "", "b/main.py": MAIN},
-        "monorepo", "a and b", "",
+        "monorepo", "a and b", "a/pyproject.toml:1",
     ),
     "one project that is not at the root": (
         {"backend/requirements.txt": "", "backend/main.py": MAIN, "frontend/package.json": "{}", "frontend/a.js": ""},
-        "monorepo", "`backend`", "",
+        "monorepo", "`backend`", "backend/requirements.txt:1",
     ),
     "two files of equal rank": (AMBIGUOUS, "ambiguous", "one.py and two.py", "one.py:4"),
     "two modules that serve": (
