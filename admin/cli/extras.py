@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
+def complete_service(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """Names for the shell: the services that were ever deployed to the stack here; none for an admin app's."""
+    from karst import generations
+    from karst.stack import resolve
+
+    root = ctx.find_root()
+    if root.params.get("url") or root.params.get("socket"):
+        return []
+    known = generations.services(resolve(name=root.params.get("stack")).history_dir)
+    return [name for name in known if name.startswith(begun)]
+
+
 @click.group()
 def audit() -> None:
     """Look at the admin app's audit log."""

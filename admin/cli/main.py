@@ -203,7 +203,7 @@ def status(stack: str | None, as_json: bool) -> int:
 
 @cli.command()
 @_JSON
-@click.argument("services", nargs=-1)
+@click.argument("services", nargs=-1, shell_complete=extras.complete_service)
 @click.pass_obj
 def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
     """Ask services for their health, and find what Docker does not see; exit 5 when something is wrong."""
@@ -216,7 +216,7 @@ def health(stack: str | None, as_json: bool, services: tuple[str, ...]) -> int:
 @_JSON
 @_WAIT
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.argument("services", nargs=-1)
+@click.argument("services", nargs=-1, shell_complete=extras.complete_service)
 @click.pass_obj
 def heal(stack: str | None, as_json: bool, wait: float, dry_run: bool, services: tuple[str, ...]) -> int:
     """Restart, in order, what is broken; renew what has expired; remove what is left over."""
@@ -226,7 +226,15 @@ def heal(stack: str | None, as_json: bool, wait: float, dry_run: bool, services:
 
 
 @cli.command()
-@click.option("--service", "-s", "services", multiple=True, metavar="NAME", help="Service to show; may be repeated.")
+@click.option(
+    "--service",
+    "-s",
+    "services",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=extras.complete_service,
+    help="Service to show; may be repeated.",
+)
 @click.option("--follow", "following", is_flag=True, help="Go on as lines come, also over replacements.")
 @click.option("--tail", type=click.IntRange(0), default=200, show_default=True, help="Lines of each to begin with.")
 @click.option("--since", metavar="TIME", help="Only newer lines: 10m, 1h30m, 2026-01-31T08:00:00Z.")
@@ -247,7 +255,7 @@ def logs(stack: str | None, /, services: tuple[str, ...], **options: Any) -> int
 @cli.command()
 @_JSON
 @click.option("--watch", "-w", is_flag=True, help="Again and again, with rates and times of the last seconds only.")
-@click.argument("services", nargs=-1)
+@click.argument("services", nargs=-1, shell_complete=extras.complete_service)
 @click.pass_obj
 def stats(stack: str | None, as_json: bool, watch: bool, services: tuple[str, ...]) -> int:
     """Show requests, errors, times, connections, refusals and memory of services."""
@@ -315,7 +323,7 @@ ANYWHERE = frozenset({*extras.COMMANDS, "detect"} - {"runs"})
 @_RESULT
 @_WAIT
 @click.option("--to", "target", metavar="REVISION", help="Revision or generation (its beginning) to go back to.")
-@click.argument("service")
+@click.argument("service", shell_complete=extras.complete_service)
 @click.pass_obj
 def rollback(
     stack: str | None,
@@ -336,7 +344,7 @@ def rollback(
 
 @cli.command()
 @_JSON
-@click.argument("service")
+@click.argument("service", shell_complete=extras.complete_service)
 @click.pass_obj
 def history(stack: str | None, as_json: bool, service: str) -> int:
     """Show every generation of SERVICE that was tried: when, by whom, and what came of it."""

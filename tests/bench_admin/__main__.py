@@ -42,11 +42,11 @@ def _answers(server: Server) -> tuple[list[float], list[float], dict[str, int]]:
         idle += _probe(server, SECONDS)
         command = [sys.executable, "-m", "tests.bench_admin.load", str(server.port), server.run]
         with subprocess.Popen(
-            [*command, json.dumps(server.tokens), str(SECONDS + 3)], stdout=subprocess.PIPE, text=True
+            [*command, json.dumps(server.tokens), str(SECONDS + 1)], stdout=subprocess.PIPE, text=True
         ) as other:
-            time.sleep(2.0)
-            busy += _probe(server, SECONDS)
             assert other.stdout is not None
+            assert other.stdout.readline() == "ready\n"
+            busy += _probe(server, SECONDS)
             for name, number in json.loads(other.stdout.read()).items():
                 counts[name] += number
     return idle, busy, counts

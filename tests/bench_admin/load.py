@@ -12,14 +12,15 @@ from http.client import HTTPConnection
 from tests.bench_admin.server import Server
 
 STREAMS, READS = 20, 50
+WARM_UP = 3.0  # until each stream has been sent the events that there were before it
 _READERS = 5
 
 
 def main() -> None:
-    """argv: port, run id, tokens (JSON), seconds. Prints what was read: events, reads, failed."""
+    """argv: port, run id, tokens (JSON), seconds. Prints `ready`, then what was read: events, reads, failed."""
     port, run, tokens, seconds = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), float(sys.argv[4])
     server = Server(port, 0, tokens, run)
-    end = time.monotonic() + seconds
+    end = time.monotonic() + WARM_UP + seconds
     counts = {"events": 0, "reads": 0, "failed": 0}
     lock = threading.Lock()
 
@@ -51,6 +52,8 @@ def main() -> None:
     workers += [threading.Thread(target=read, args=(n,)) for n in range(_READERS)]
     for worker in workers:
         worker.start()
+    time.sleep(WARM_UP)
+    print("ready", flush=True)
     for worker in workers:
         worker.join()
     print(json.dumps(counts))

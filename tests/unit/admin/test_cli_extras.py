@@ -87,6 +87,20 @@ def test_completion_for_each_shell_asks_the_command_itself(shell: str) -> None:
 
 
 @pytest.mark.slow
+def test_completion_knows_the_services_that_were_deployed(tmp_path: Path) -> None:
+    history = tmp_path / "karst" / "history"
+    history.mkdir(parents=True)
+    for name in ("web", "worker", "shop"):
+        (history / f"{name}.jsonl").write_text("")
+    env = {**os.environ, "KARST_STATE_DIR": str(tmp_path), "KARST_STACK": "karst", "_IAC_COMPLETE": "bash_complete"}
+    for words, at in (("iac history w", "2"), ("iac logs --service w", "3"), ("iac stats shop w", "3")):
+        command = [str(ROOT / "admin" / "iac")]
+        asked = env | {"COMP_WORDS": words, "COMP_CWORD": at}
+        found = subprocess.run(command, env=asked, capture_output=True, text=True, check=False).stdout
+        assert [line.partition(",")[2] for line in found.split()] == ["web", "worker"], words
+
+
+@pytest.mark.slow
 def test_completion_towards_an_admin_app_offers_what_works_there() -> None:
     env = {
         **os.environ,
