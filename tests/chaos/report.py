@@ -140,7 +140,8 @@ def soak(found: list[dict[str, Any]]) -> str:
         if took:
             text += f"half of the failures within {took['p50']:,.0f} ms, 99 % within {took['p99']:,.0f} ms; "
         text += f"{crashed(one)}; the last failed request {one['recovered_after']:g} s after it was over.\n\n"
-        text += table(["error", "times"], [[error, f"{count:,}"] for error, count in one["errors"].items()])
+        if one["errors"]:
+            text += table(["error", "times"], [[error, f"{count:,}"] for error, count in one["errors"].items()])
     return text
 
 
