@@ -21,6 +21,7 @@ SETS = {
     "held-out": HERE / "held-out.yaml",
     "third-round": HERE / "third-round.yaml",
     "fourth-round": HERE / "fourth-round.yaml",
+    "fifth-round": HERE / "fifth-round.yaml",
 }
 
 
