@@ -147,7 +147,7 @@ def server_module(repo: Repo) -> Outcome:
     if len(runs) == 1 and any(servers.strangers(repo, runs[0].path, item.path) for item in holds):
         runs, holds = [], [*runs, *holds]  # a server beside an application that it does not serve: neither is the one
     for group, what in ((runs, "serves when it is run"), (holds, "holds an application")):
-        distinct = [item for item in group if not servers.factory_of(item, group)]
+        distinct = [item for item in group if not servers.second_name(repo, item, group)]
         if found.broken and distinct and group is holds:
             repo.facts(found.broken)  # it may be what serves the application; half a program is no answer
         if len(distinct) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from karst.detect import foreign, launch, witness
+from karst.detect import foreign, launch, servers, witness
 from karst.detect.errors import DetectError, listed
 from karst.detect.launch import Launch
 from karst.detect.repo import Hit, Miss, Outcome, Repo
@@ -47,6 +47,9 @@ def guarded_files(repo: Repo) -> Outcome:
     if repo.manifest.installable:
         return Miss("the project is an installable package: a guarded file in it is a helper, not its start")
     ranked = sorted(((_rank(repo, made), made) for made in _candidates(repo)), key=lambda item: (item[0], item[1].path))
+    said = _said(repo) if not ranked else None
+    if said:
+        return said
     if not ranked:
         return Miss("no file has a `def main(` or a __main__ guard outside tests, docs, examples and tools")
     best, chosen = ranked[0]
@@ -85,9 +88,18 @@ def _candidates(repo: Repo) -> list[Launch]:
         if facts.error or not (facts.guard or "main" in facts.functions):
             continue
         made = launch.start_file(repo, path)
-        if made:
+        if made and not servers.streamlit_page(made):
             found.append(made)
     return found
+
+
+def _said(repo: Repo) -> Hit | None:
+    """The one file without guard or ``main`` that the repository's texts start, or None."""
+    found = [claim for claim in witness.claims(repo) if claim.alone and not repo.in_subproject(claim.path)]
+    if len({claim.path for claim in found}) != 1 or repo.modules.facts(found[0].path).error:
+        return None
+    made = launch.start_file(repo, found[0].path)
+    return Hit(made, f"{found[0].where} starts {made.path}: it {made.why}", made.evidence, "guess") if made else None
 
 
 def _others(repo: Repo, ranked: list[tuple[Rank, Launch]]) -> list[str]:

@@ -17,6 +17,9 @@ _HINT = re.compile(
 )
 
 
+_SPEC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(\))?")
+
+
 @dataclass
 class Servers:
     """Modules that serve when they are run, modules that hold an application, and the first that does not parse."""
@@ -44,7 +47,7 @@ def _find(repo: Repo) -> Servers:
             found.broken = found.broken or path
             continue
         made = launch.start_file(repo, path)
-        if made and made.kind == "server":
+        if made and made.kind == "server" and not streamlit_page(made):
             (found.holds if made.how in ("uvicorn", "gunicorn", "sanic", "dash") else found.runs).append(made)
     return found
 
@@ -54,9 +57,25 @@ def strangers(repo: Repo, one: str, other: str) -> bool:
     return other not in repo.modules.closure(one) and one not in repo.modules.closure(other)
 
 
-def factory_of(item: Launch, group: list[Launch]) -> bool:
-    """A package's ``__init__`` that only re-exports the object of another candidate is not a second server."""
-    if not item.path.endswith("/__init__.py"):
+def streamlit_page(made: Launch) -> bool:
+    """Whether a Streamlit script is a page of the one in the folder above, which Streamlit finds by itself."""
+    return made.how == "streamlit" and made.path.split("/")[-2:-1] == ["pages"]
+
+
+def second_name(repo: Repo, item: Launch, group: list[Launch]) -> bool:
+    """Whether a module only has another candidate's object under a second name: it is not a second server."""
+    if any(_origin(repo, item) == other.path for other in group if other is not item):
+        return True
+    if any(_origin(repo, other) == item.path for other in group if other is not item):
         return False
-    folder = item.path.rpartition("/")[0]
-    return any(other.path.startswith(folder + "/") and other is not item for other in group)
+    folder = item.path.rpartition("/")[0]  # a package's ``__init__`` that makes what a module of the package completes
+    inside = any(other.path.startswith(folder + "/") and other is not item for other in group)
+    return item.path.endswith("/__init__.py") and inside
+
+
+def _origin(repo: Repo, made: Launch) -> str:
+    """The file that a module imports the object from that would be served, or ""."""
+    facts = repo.modules.facts(made.path)
+    name = next((word.rpartition(":")[2].removesuffix("()") for word in made.argv if _SPEC.fullmatch(word)), "")
+    origin = repo.modules.imported_from(facts, name) if name and name not in facts.assigned else None
+    return origin[0] if origin else ""

@@ -207,3 +207,15 @@ def test_django_in_a_folder_beside_projects_is_a_monorepo(refused) -> None:
     django = {"api/manage.py": MANAGE, "api/site1/settings.py": "", "api/site1/wsgi.py": WSGI}
     error = refused({**django, "pyproject.toml": "[project]\nname = 'x'\n", "lib/setup.py": "", "lib/x.py": ""})
     assert (error.code, error.candidates) == ("monorepo", ("api", "lib"))
+
+
+def test_an_application_under_a_second_name_is_served_by_its_first(ask) -> None:
+    views = "from blog import app\n@app.route('/')\ndef home(): ...\n"
+    found = ask({"requirements.txt": "", "blog/__init__.py": FLASK + "import blog.views\n", "blog/views.py": views})
+    assert found.argv[-1] == "blog:app"
+
+
+def test_streamlit_pages_belong_to_the_script_above_them(ask) -> None:
+    page = "import streamlit as st\nst.write('x')\n" + GUARD + "st.write('y')\n"
+    found = ask({"requirements.txt": "", "1_Traffic.py": page, "pages/2_Speed.py": page, "pages/3_Load.py": page})
+    assert found.argv[:3] == ("streamlit", "run", "/app/1_Traffic.py")

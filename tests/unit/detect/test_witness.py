@@ -131,3 +131,9 @@ def test_a_name_that_says_nothing_is_no_start_beside_helpers_or_projects(other: 
     error = refused({"requirements.txt": "", "fill-data.py": MAIN, other: MAIN, "lib/x.py": ""})
     assert error.code == "ambiguous"
     assert error.candidates == ("fill-data.py", other.removesuffix("/setup.py"))
+
+
+def test_a_file_without_a_guard_that_the_readme_starts_is_the_start(ask, refused) -> None:
+    files = {"requirements.txt": "", "code/main.py": "print('hello')\n", "code/parts.py": "x = 1\n"}
+    assert refused(files).code == "no_entrypoint"
+    assert ask({**files, "README.md": "python main.py\n"}).argv == ("python", "/app/code/main.py")
