@@ -31,7 +31,7 @@ class Listener(NamedTuple):
     @property
     def host(self) -> str:
         """Where to connect to."""
-        return "127.0.0.1" if self.address in {"0.0.0.0", "::"} else self.address  # noqa: S104 - compared # nosec B104
+        return "127.0.0.1" if self.address in {"0.0.0.0", "::"} else self.address  # noqa: S104 - compared
 
 
 def listening() -> list[Listener]:
