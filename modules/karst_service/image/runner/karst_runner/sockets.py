@@ -31,7 +31,7 @@ class Listener(NamedTuple):
     @property
     def host(self) -> str:
         """Where to connect to."""
-        return "127.0.0.1" if self.address in {"0.0.0.0", "::"} else self.address  # noqa: S104 - compared
+        return "127.0.0.1" if ipaddress.ip_address(self.address).is_unspecified else self.address
 
 
 def listening() -> list[Listener]:
