@@ -92,7 +92,7 @@ def read(folder: Path, service: str) -> list[Generation]:
         return []
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
             found.append(Generation(**json.loads(line)))
     return found
 
@@ -205,7 +205,7 @@ def read_held(path: Path) -> dict[str, dict[str, Any] | None]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise KarstError(f"cannot read held_file {path}: {err.strerror}", code="bad_held") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     held = data.get("services") if isinstance(data, dict) and data.get("version") == 1 else None
     if not isinstance(held, dict) or not all(one is None or isinstance(one, dict) for one in held.values()):

@@ -107,7 +107,7 @@ def parse_stats(text: str) -> dict[str, int]:
     numbers = {}
     for line in text.splitlines():
         name, _, value = line.partition(": ")
-        if value.isdigit() and _NUMBER.fullmatch(name):
+        if value.isdecimal() and _NUMBER.fullmatch(name):
             numbers[name] = int(value)
     return numbers
 
@@ -130,7 +130,7 @@ def parse(text: str, at: float = 0.0) -> Sample:
                 _count(traffic[kind.partition(".")[0]].setdefault(peer, Traffic()), entry["value"], code, status)
             elif _NUMBER.fullmatch(entry["name"]) and isinstance(entry["value"], int):
                 numbers[entry["name"]] = entry["value"]
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as err:
         raise KarstError("a sidecar's figures are not what Envoy writes", code="no_stats") from err
     return Sample(at, numbers, traffic["served"], traffic["called"])
 

@@ -31,6 +31,7 @@ PARSERS = (
     "tests/unit/fetch/test_fetch_archive.py",
     "tests/unit/detect/test_safety.py",
     "tests/unit/render/test_dockerfile.py",
+    "tests/unit/test_any_input.py",
     "tests/unit/toolchain/test_makefile.py",
 )
 CANARIES = ("tests/unit/fetch/test_fetch_secrets.py", "tests/integration/test_deploy.py")
