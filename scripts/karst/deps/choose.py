@@ -6,15 +6,19 @@ script's inline metadata. The project itself is installed afterwards when it can
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-from karst.deps import extras, skeleton, versions
+from karst.deps import extras, rules, skeleton, versions
 from karst.deps import project as projects
 from karst.deps.model import APP, Command, Plan
 from karst.deps.project import Project
 from karst.deps.rules import INSTALL, RULES, Facts, Request, nothing
 from karst.deps.tree import Tree
+from karst.errors import KarstError
 
 __all__ = ["Request", "choose"]
 
@@ -26,16 +30,50 @@ SCRIPT_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 def choose(request: Request) -> Plan:
     """The plan for one repository; never raises for a repository that merely has no manifest."""
     tree = Tree(request.source)
+    with _of_its_form("pyproject.toml"):
+        return _choose(request, tree)
+
+
+def _choose(request: Request, tree: Tree) -> Plan:
     project = projects.read(tree)
     # A name that is none could be an option of uv's command line.
     asked = {extra: where for extra, where in _extras(request, tree, project).items() if EXTRA.fullmatch(extra)}
     if asked:
         project = projects.read(tree, frozenset(asked))
     facts = Facts(request, tree, project, frozenset(asked))
-    plan = next((found for rule in RULES if (found := rule(facts))), None)
+    plan = None
+    for rule in RULES:
+        with _of_its_form(_LOCKS.get(rule, "pyproject.toml")):
+            plan = rule(facts)
+        if plan:
+            break
     plan = plan or nothing(facts)
     notes = tuple(f"extra `{extra}` is installed because of {where}" for extra, where in sorted(asked.items()))
     return _finish(facts, replace(plan, notes=plan.notes + notes))
+
+
+@contextlib.contextmanager
+def _of_its_form(name: str) -> Iterator[None]:
+    """A file that parses and yet is not what its tool writes is one sentence: somebody edited it, or cut it short."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as err:
+        raise KarstError(
+            f"{name} does not have the form that its tool writes ({type(err).__name__}: {err})",
+            hint="make it anew with its tool, and commit it",
+            code="bad_manifest",
+        ) from err
+
+
+_LOCKS: dict[Any, str] = {
+    rules.uv_lock: "uv.lock",
+    rules.poetry_lock: "poetry.lock",
+    rules.pdm_lock: "pdm.lock",
+    rules.pylock: "pylock.toml",
+    rules.pipfile_lock: "Pipfile.lock",
+    rules.requirements: "requirements.txt",
+    rules.pipfile: "Pipfile",
+}
 
 
 def _extras(request: Request, tree: Tree, project: Project) -> dict[str, str]:

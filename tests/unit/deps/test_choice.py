@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from karst.deps import Plan, Request, choose
+from karst.errors import KarstError
 
 BUILD = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
 PROJECT = '[project]\nname = "shop"\nversion = "1.0"\ndependencies = ["flask>=3"]\n'
@@ -25,6 +26,20 @@ def plan(folder: Path, files: dict[str, str], **request: Any) -> Plan:
 
 
 LOCK = "version = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("poetry.lock", '[[package]]\nversion = "1"\n[metadata]\nlock-version = "2.0"\n'),
+        ("pdm.lock", '[[package]]\nversion = "1"\n'),
+        ("Pipfile.lock", '{"default": {"flask": 3}}'),
+    ],
+)
+def test_a_lock_that_its_tool_did_not_write_is_named(name: str, text: str, tmp_path: Path) -> None:
+    files = {name: text, "pyproject.toml": PROJECT + '[tool.poetry]\nname = "shop"\n', "Pipfile": ""}
+    with pytest.raises(KarstError, match=f"^{name} does not have the form"):
+        plan(tmp_path, files)
 
 
 @pytest.mark.parametrize(
