@@ -154,6 +154,30 @@ def test_a_new_service_that_fails_is_left_out_and_a_lone_one_is_an_error(kit: Ki
     assert _ids(kit, "one") == before
 
 
+def test_a_service_whose_secret_is_not_set_is_held_unless_what_runs_needs_it(tmp_path: Path) -> None:
+    """The other one is deployed. Without the secret of what runs, nothing is changed at all."""
+    kit = Kit(tmp_path / "kit", env={"TOKEN": "hush"})
+    try:
+        for name in ("one", "two"):
+            (kit.home / name).mkdir()
+            _change(kit, name, "first")
+        kit.write_list([{"slug": "dir:one", "secrets": ["TOKEN"]}, "dir:two"])
+        kit.deploy()
+        kit.write_list([{"slug": "dir:one", "secrets": ["TOKEN", "KARSTLESS"]}, "dir:two"])
+        _change(kit, "two", "second")
+        events = kit.deploy(check=1)
+        assert _outcomes(events) == {"one": "held", "two": "deployed"}
+        assert "`KARSTLESS`" in events[-1]["error"]["message"]
+        before = kit.pods()
+        del kit.env["TOKEN"]
+        _change(kit, "two", "third")
+        events = kit.deploy(check=1)
+        assert "`TOKEN`" in events[-1]["error"]["message"]
+        assert kit.pods() == before
+    finally:
+        kit.destroy()
+
+
 def test_a_list_of_which_nothing_can_be_had_deploys_nothing(tmp_path: Path) -> None:
     """Not an empty stack, but the reasons."""
     kit = Kit(tmp_path / "kit")

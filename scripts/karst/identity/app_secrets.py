@@ -40,18 +40,22 @@ def _check(wanted: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> N
         for name in names:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise UsageError(f"service `{service}`: `{name}` is not the name of a variable", code="bad_secret_name")
-    missing = [
-        f"`{name}` (service `{service}`)"
-        for service, names in wanted.items()
-        for name in names
-        if not environ.get(name)
-    ]
+    missing = {
+        service: absent for service, names in wanted.items() if (absent := [n for n in names if not environ.get(n)])
+    }
     if missing:
-        raise KarstError(
-            f"not set in the environment, or empty: {', '.join(missing)}",
-            hint="export it, or put it into .env; `secrets:` in the list names what a service gets as files",
-            code="secret_missing",
-        )
+        whole = _missing([f"`{name}` (service `{service}`)" for service, names in missing.items() for name in names])
+        # `iac` holds just these services, where what they ran with last needs no such variable
+        whole.parts = {service: _missing([f"`{name}`" for name in names]) for service, names in missing.items()}
+        raise whole
+
+
+def _missing(names: Sequence[str]) -> KarstError:
+    return KarstError(
+        f"not set in the environment, or empty: {', '.join(names)}",
+        hint="export it, or put it into .env; `secrets:` in the list names what a service gets as files",
+        code="secret_missing",
+    )
 
 
 def _write(store: Store, service: str, values: Mapping[str, bytes]) -> dict[str, str]:

@@ -65,6 +65,7 @@ def test_all_that_is_missing_is_said_at_once_and_nothing_is_written(
     with pytest.raises(KarstError, match=r"`GONE` \(service `api`\), `EMPTY` \(service `web`\)") as caught:
         issue(tmp_path, {"api": ["GONE"], "web": ["HERE", "EMPTY"]}, "api", "web")
     assert caught.value.code == "secret_missing"
+    assert {name: "GONE" in one.message for name, one in caught.value.parts.items()} == {"api": True, "web": False}
     assert not (tmp_path / "app").exists()
 
 
