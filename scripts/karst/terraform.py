@@ -162,9 +162,16 @@ class Terraform:
             for line in _follow(process, said):
                 self._relay(line, outcome)
             outcome.exit_code = process.wait()
+        self._close_state()
         if outcome.exit_code >= 0:  # one that was killed leaves its providers behind, and this file to find them by
             self.stack.terraform_pid_file.unlink(missing_ok=True)
         return outcome
+
+    def _close_state(self) -> None:
+        """Terraform makes its state readable by everybody, with the values of `env:` in it."""
+        for path in self.stack.state_file.parent.glob(f"{self.stack.state_file.name}*"):
+            with contextlib.suppress(OSError):
+                path.chmod(0o600)
 
     def _relay(self, line: str, outcome: Outcome) -> None:
         try:

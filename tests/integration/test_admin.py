@@ -54,7 +54,8 @@ class Admin:
         return [json.loads(line) for line in self.curl(path, body).splitlines()]
 
 
-def _start(kit: Kit, stub: SupabaseStub, token: str) -> Admin:
+def start(kit: Kit, stub: SupabaseStub, token: str) -> Admin:
+    """Start the admin app on the kit's stack, with its data in the kit's folder."""
     folder = kit.home / "admin"
     folder.mkdir(exist_ok=True)
     env = {
@@ -89,7 +90,7 @@ def stub() -> Iterator[SupabaseStub]:
 
 @pytest.fixture(scope="module")
 def admin(kit: Kit, stub: SupabaseStub) -> Iterator[Admin]:
-    admin = _start(kit, stub, stub.token(stub.add_user("admin")))
+    admin = start(kit, stub, stub.token(stub.add_user("admin")))
     yield admin
     admin.process.terminate()
     admin.process.communicate(timeout=20)
@@ -144,7 +145,7 @@ def test_killing_the_admin_app_in_the_middle_of_a_deploy_loses_nothing(
     _await_replacement(admin, run["id"])
     admin.process.send_signal(signal.SIGKILL)
     admin.process.communicate(timeout=20)
-    again = _start(kit, stub, admin.token)
+    again = start(kit, stub, admin.token)
     admin.process, admin.grpc = again.process, again.grpc
     events = again.lines(f"/v1/deploys/{run['id']}/events")
     assert (events[-1]["type"], events[-1]["outcome"]) == ("result", "ok")
