@@ -15,6 +15,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -236,7 +237,7 @@ def client_context(secrets_dir: Path, protocol: str = "h2") -> ssl.SSLContext:
     hint = "the identities are made by the first `make apply`; or say where they are with --secrets"
     try:
         context.load_verify_locations(secrets_dir / "ca.pem")
-        context.load_cert_chain(secrets_dir / "operator.crt", secrets_dir / "operator.key")
+        _load_operator(context, secrets_dir)
     except FileNotFoundError:
         names = ("ca.pem", "operator.crt", "operator.key")
         missing = next((name for name in names if not (secrets_dir / name).exists()), names[0])
@@ -248,6 +249,18 @@ def client_context(secrets_dir: Path, protocol: str = "h2") -> ssl.SSLContext:
             f"the operator's certificate and key in {secrets_dir} are not usable: {in_words(err)}", code="bad_identity"
         ) from None
     return context
+
+
+def _load_operator(context: ssl.SSLContext, secrets_dir: Path) -> None:
+    """Load the pair; it is two files, and a rotation between the two reads is over a moment later."""
+    for last in (False, False, True):
+        try:
+            context.load_cert_chain(secrets_dir / "operator.crt", secrets_dir / "operator.key")
+            return
+        except ssl.SSLError as err:
+            if last or err.reason != "KEY_VALUES_MISMATCH":
+                raise
+            time.sleep(0.1)
 
 
 _ALERTS = {

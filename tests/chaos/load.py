@@ -183,10 +183,11 @@ class Grpc:
         target = f"{lane.host}:{lane.port}"
         if not lane.tls:
             return self._grpc.aio.insecure_channel(target, options)
-        pem = {}
-        for name, file in lane.tls.items():
+        read = {}
+        for file in set(lane.tls.values()):  # each once: chain and key out of one reading belong together
             with open(file, "rb") as opened:
-                pem[name] = opened.read()
+                read[file] = opened.read()
+        pem = {name: read[file] for name, file in lane.tls.items()}
         credentials = self._grpc.ssl_channel_credentials(pem["ca"], pem["key"], pem["cert"])
         options.append(("grpc.ssl_target_name_override", lane.authority))
         return self._grpc.aio.secure_channel(target, credentials, options)

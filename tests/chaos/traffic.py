@@ -64,9 +64,9 @@ def caller_lanes(rate: float = RATE) -> Lanes:
 def edge_lanes(stage: Stage, rate: float = RATE) -> Lanes:
     """Through the host's doors: the front door for HTTP, mTLS with the operator's certificate for gRPC."""
     folder, ports = stage.kit.secrets_dir, stage.kit.ports
-    tls = {
-        key: str(folder / name) for key, name in (("ca", "ca.pem"), ("cert", "operator.crt"), ("key", "operator.key"))
-    }
+    # One file for chain and key: a rotation swaps both at once, which two files cannot be.
+    svid = str(folder / "mesh" / "ops-operator" / "svid.pem")
+    tls = {"ca": str(folder / "ca.pem"), "cert": svid, "key": svid}
     web, rpc = ("127.0.0.1", ports["front_door"], "web.localhost"), ("127.0.0.1", ports["edge"], "rpc")
     return lanes("edge", web, rpc, rate=rate, tls=tls)
 

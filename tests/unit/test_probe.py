@@ -28,7 +28,7 @@ from karst import probe_cli
 from karst.pb import controlplane_pb2 as pb
 from karst.pb import controlplane_pb2_grpc as pb_grpc
 from karst.probe import Client, parse_address, probe, probe_all, stream_logs
-from karst.tunnel import Tunnel, Unreachable
+from karst.tunnel import Tunnel, Unreachable, client_context
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -365,3 +365,19 @@ def test_the_script_starts_without_heavy_modules() -> None:
     code = "import sys, karst.probe_cli; print({'grpc', 'google.protobuf', 'cryptography'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "scripts")}, capture_output=True)
     assert done.stdout == b"set()\n", done.stderr
+
+
+def test_a_pair_read_in_the_middle_of_a_rotation_is_read_again(secrets_dir: Path, authority: Authority) -> None:
+    """Certificate and key are two files, and a rotation replaces one after the other."""
+    cert, key = authority.issue("spiffe://karst.local/ops/operator")
+    (secrets_dir / "operator.crt").write_bytes(cert)
+    finishing = threading.Timer(0.05, (secrets_dir / "operator.key").write_bytes, [key])
+    finishing.start()
+    client_context(secrets_dir)
+    finishing.join()
+
+
+def test_a_pair_that_stays_apart_is_told(secrets_dir: Path, authority: Authority) -> None:
+    (secrets_dir / "operator.crt").write_bytes(authority.issue("spiffe://karst.local/ops/operator")[0])
+    with pytest.raises(Unreachable, match="do not belong together"):
+        client_context(secrets_dir)
