@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,16 @@ def kit(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     return folder
 
 
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates, issued once."""
+    folder = tmp_path_factory.mktemp("identities")
+    handle({"secrets_dir": str(folder), "services": '["web"]'})
+    return folder
+
+
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]]) -> Stack:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], identities: Path) -> Stack:
     """A stack of one local service with a secret, deployed just now."""
     monkeypatch.setenv("KARST_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TOKEN", "hush-hush")
@@ -68,7 +77,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, 
     found.history_dir.mkdir()
     (found.history_dir / "web.jsonl").write_text("{}\n")
     discovery.file_of(found).write_text("[]")
-    handle({"secrets_dir": str(found.secrets_dir), "services": '["web"]'})
+    shutil.copytree(identities, found.secrets_dir)
     assert _deploy(found)
     return found
 
