@@ -133,10 +133,11 @@ def soak(found: list[dict[str, Any]]) -> str:
             if not name.endswith(" pod")
         ]
         text += table(["container", "MiB after 2 minutes", "MiB at the end", "slope, MiB an hour"], rows)
-    if "overload" in by_name:
-        one = by_name["overload"]
+    for one in (one for one in found if one["name"].startswith("overload")):
         took, counts = one["failed_ms"], f"{one['failed']:,} of {one['sent']:,} failed"
         text += f"\n**A minute of {one['rate']:,} requests a second: {counts}**; "
+        slow = one["answered_ms"]
+        text += f"answers after {slow['p50']:,.0f} ms at the median and {slow['p99']:,.0f} ms at p99; "
         if took:
             text += f"half of the failures within {took['p50']:,.0f} ms, 99 % within {took['p99']:,.0f} ms; "
         text += f"{crashed(one)}; the last failed request {one['recovered_after']:g} s after it was over.\n\n"
