@@ -54,13 +54,15 @@ def _choose(request: Request, tree: Tree) -> Plan:
 
 @contextlib.contextmanager
 def _of_its_form(name: str) -> Iterator[None]:
-    """A file that parses and yet is not what its tool writes is one sentence: somebody edited it, or cut it short."""
+    """A file that parses and yet is not what it should be is one sentence: somebody edited it, or cut it short."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as err:
+        written = name in _LOCKS.values() and "lock" in name
         raise KarstError(
-            f"{name} does not have the form that its tool writes ({type(err).__name__}: {err})",
-            hint="make it anew with its tool, and commit it",
+            f"{name} {'does not have the form that its tool writes' if written else 'cannot be understood'} "
+            f"({type(err).__name__}: {err})",
+            hint="make it anew with its tool, and commit it" if written else f"correct {name}, and commit it",
             code="bad_manifest",
         ) from err
 

@@ -19,13 +19,10 @@ import signal, sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/scripts"]
 from admin.cli.lock import exclusive
 from karst.stack import resolve
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
 with exclusive(resolve(name="t-cancel"), "deploy"):
     print("held", flush=True)
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.pause()
 """
 
 

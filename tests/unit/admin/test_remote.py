@@ -224,6 +224,7 @@ def test_a_connection_that_never_comes_back_leaves_the_outcome_unknown(
 def test_refusals_are_sentences_with_the_documented_exit_codes(app: App, iac: Iac, tmp_path: Path) -> None:
     url = signed_in(app)
     run_id = app.start_run(WAIT_FOR=str(tmp_path / "go"))
+    app.wait_for_event(run_id)  # from now on it minds signals
     code, _, err = iac("--url", url, "deploy", "--file", listed())
     assert (code, run_id in err) == (3, True)
     code, out, _ = iac("--url", url, "cancel", "--json")
