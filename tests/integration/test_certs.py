@@ -39,6 +39,7 @@ def test_each_running_envoy_is_asked_for_the_certificate_it_uses(kit: Kit) -> No
     }
 
 
+@pytest.mark.slow
 def test_new_leaves_are_in_use_at_once_and_nothing_is_restarted(kit: Kit) -> None:
     before, running = listed(kit), {row["Id"]: row["State"]["StartedAt"] for row in kit.containers()}
     after = listed(kit, "rotate", "hello", "edge")

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+# Each starts Python with the whole SDK, a dozen seconds in all: too much for `make test`.
+pytestmark = pytest.mark.slow
+
 FLASK = """
     import flask
     app = flask.Flask("app")
