@@ -159,6 +159,7 @@ def test_a_neighbour_container_gets_nothing_but_refusals(kit: Kit) -> None:
     assert "status" not in answers[5]
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_of_a_plan_does_not_grow_with_the_services(kit: Kit, tmp_path: Path) -> None:
     """Every program of the kit starts through one Python: a wrapper counts its starts for 2 and for 12 services."""
     starts = tmp_path / "starts"
