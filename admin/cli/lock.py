@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from karst import files
 from karst.errors import BusyError
 from karst.files import locked, write_atomic
 from karst.stack import Stack
@@ -65,7 +66,7 @@ def _taken(held: contextlib.ExitStack, stack: Stack) -> bool:
 
 def holder(stack: Stack) -> dict[str, Any] | None:
     """Who holds the stack: verb, pid, user, host, since, ``orphan`` (a Terraform without `iac`); None when free."""
-    if _flock_free(stack.lock_path):
+    if not files.held(stack.lock_path):
         return _terraforms(stack) if state_locked(stack) else None
     return {**_notes(stack), "orphan": False}
 
@@ -153,20 +154,6 @@ def _terraforms(stack: Stack) -> dict[str, Any]:
         "started_by": str(notes.get("verb") or ""),
         "orphan": True,
     }
-
-
-def _flock_free(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
 
 
 def _notes_path(stack: Stack) -> Path:

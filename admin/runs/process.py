@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from karst import files
 from karst.generations import CALLER
 
 # Settings of the admin app itself. The command and what it deploys have no business with them.
@@ -65,17 +66,7 @@ def _open(path: Path, flags: int):  # type: ignore[no-untyped-def]
 
 def alive(lock: Path) -> bool:
     """Whether a process of the run still lives."""
-    try:
-        fd = os.open(lock, os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
+    return files.held(lock)
 
 
 def interrupt(pid: int, lock: Path) -> bool:

@@ -140,14 +140,15 @@ def _chain(issuer: x509.Certificate, found: list[x509.Certificate]) -> tuple[x50
     current = issuer
     while current.issuer != current.subject and current not in chain:
         chain.append(current)
-        parent = next((one for one in found if _issued(one, current)), None)
+        parent = next((one for one in found if issued(one, current)), None)
         if parent is None:
             break
         current = parent
     return tuple(chain)
 
 
-def _issued(parent: x509.Certificate, child: x509.Certificate) -> bool:
+def issued(parent: x509.Certificate, child: x509.Certificate) -> bool:
+    """Whether ``parent`` issued ``child`` itself: names and signature fit."""
     try:
         child.verify_directly_issued_by(parent)
     except (ValueError, TypeError, InvalidSignature):

@@ -6,12 +6,11 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from karst.identity.authority import BACKDATE, Authority, pem_key
+from karst.identity.authority import BACKDATE, Authority, issued, pem_key
 from karst.identity.leaf import Leaf, alt_names, pem
 from karst.identity.names import Identity
 
@@ -57,9 +56,7 @@ class FileIssuer:
         return Leaf(identity, certificate, pem(certificate, *self.authority.chain), pem_key(key))
 
     def why_not_mine(self, leaf: Leaf) -> str:
-        try:
-            leaf.certificate.verify_directly_issued_by(self.authority.certificate)
-        except (ValueError, TypeError, InvalidSignature):
+        if not issued(self.authority.certificate, leaf.certificate):
             return "another authority issued it"
         if leaf.chain != pem(leaf.certificate, *self.authority.chain):
             return "its chain of intermediates changed"

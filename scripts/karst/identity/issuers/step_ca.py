@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from karst.errors import KarstError, UsageError
-from karst.identity.authority import BACKDATE, pem_key
+from karst.identity.authority import BACKDATE, issued, pem_key
 from karst.identity.issuers.step_ca_api import Api, key_of, token
 from karst.identity.leaf import Leaf, alt_names, names_only, pem
 from karst.identity.names import Identity
@@ -165,14 +164,6 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 def _leads_to(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
     """Whether each of ``chain`` is issued by the next one, and the last by one of ``roots`` (or is one)."""
     for child, parent in itertools.pairwise(chain):
-        if not _issued(parent, child):
+        if not issued(parent, child):
             return False
-    return any(chain[-1] == root or _issued(root, chain[-1]) for root in roots)
-
-
-def _issued(parent: x509.Certificate, child: x509.Certificate) -> bool:
-    try:
-        child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+    return any(chain[-1] == root or issued(root, chain[-1]) for root in roots)
