@@ -136,8 +136,8 @@ def soak(found: list[dict[str, Any]]) -> str:
     for one in (one for one in found if one["name"].startswith("overload")):
         took, counts = one["failed_ms"], f"{one['failed']:,} of {one['sent']:,} failed"
         text += f"\n**A minute of {one['rate']:,} requests a second: {counts}**; "
-        slow = one["answered_ms"]
-        text += f"answers after {slow['p50']:,.0f} ms at the median and {slow['p99']:,.0f} ms at p99; "
+        if slow := one.get("answered_ms"):  # not in results kept before it was measured
+            text += f"answers after {slow['p50']:,.0f} ms at the median and {slow['p99']:,.0f} ms at p99; "
         if took:
             text += f"half of the failures within {took['p50']:,.0f} ms, 99 % within {took['p99']:,.0f} ms; "
         text += f"{crashed(one)}; the last failed request {one['recovered_after']:g} s after it was over.\n\n"
