@@ -96,7 +96,7 @@ corpus: ## score the detection against what readers say of real repositories (te
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus
 
 chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md (half an hour)
-	@$(tool)/tool --optional docker-compose
+	@$(tool)/tool --optional docker-compose vegeta
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
 
 security: bootstrap ## attack the mesh with real clients, fuzz the parsers, scan the code; writes docs/security.md's table (minutes)

@@ -133,17 +133,33 @@ def soak(found: list[dict[str, Any]]) -> str:
             if not name.endswith(" pod")
         ]
         text += table(["container", "MiB after 2 minutes", "MiB at the end", "slope, MiB an hour"], rows)
-    for one in (one for one in found if one["name"].startswith("overload")):
-        took, counts = one["failed_ms"], f"{one['failed']:,} of {one['sent']:,} failed"
-        text += f"\n**A minute of {one['rate']:,} requests a second: {counts}**; "
-        if slow := one.get("answered_ms"):  # not in results kept before it was measured
-            text += f"answers after {slow['p50']:,.0f} ms at the median and {slow['p99']:,.0f} ms at p99; "
-        if took:
-            text += f"half of the failures within {took['p50']:,.0f} ms, 99 % within {took['p99']:,.0f} ms; "
-        text += f"{crashed(one)}; the last failed request {one['recovered_after']:g} s after it was over.\n\n"
-        if one["errors"]:
-            text += table(["error", "times"], [[error, f"{count:,}"] for error, count in one["errors"].items()])
-    return text
+    return text + "".join(overload(one) for one in found if one["name"].startswith("overload"))
+
+
+def overload(one: dict[str, Any]) -> str:
+    """What the flood got, and what the few requests beside it did."""
+    rows = []
+    for flood in one["flood"]:
+        kind = f"{'gRPC' if flood['grpc'] else 'HTTP'}, {flood['door']}"
+        for fate in ("answered", "refused", "broken"):
+            took = flood.get(f"{fate}_ms", {"p50": "", "p99": ""})
+            rows.append(
+                [kind, fate, f"{flood[fate]:,}", *(f"{value:,.0f}" if value != "" else "" for value in took.values())]
+            )
+    groups = [group for name, group in one["groups"].items() if not name.endswith("|long")]
+    failed, sent = (sum(group[key] for group in groups) for key in ("failed", "sent"))
+    text = f"\n**A minute of {one['rate']:,} requests a second**, and {failed:,} of {sent:,} failed that were checked "
+    text += (
+        f"before, beside and after it, the last one {one['recovered_after']:g} s after it was over; {crashed(one)}.\n\n"
+    )
+    text += table(["flood", "fate", "requests", "p50 ms", "p99 ms"], rows)
+    broken: dict[str, int] = {}
+    for flood in one["flood"]:
+        for error, count in flood["errors"].items():
+            broken[error] = broken.get(error, 0) + count
+    return text + (
+        "\n" + table(["error", "times"], [[error, f"{count:,}"] for error, count in broken.items()]) if broken else ""
+    )
 
 
 def crashed(one: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 import docker
 
+from tests.chaos import results
+from tests.chaos.flood import flooding, floods
 from tests.chaos.scenario import lost
 from tests.chaos.stage import Stage
 from tests.chaos.traffic import Sender, running, senders
@@ -26,23 +28,28 @@ SOAK_SECONDS = 600.0
 SAMPLE_SECONDS = 10.0
 SETTLED_SECONDS = 120.0  # memory is compared from here on: pools and caches are full
 OVERLOAD, OVERLOAD_SECONDS, RECOVERY_SECONDS = 3, 60.0, 45.0
+CHECKED = 100.0  # requests a second in all beside the flood
 GROUPS = 4  # HTTP and gRPC, from the caller and from the edge
 
 
 def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
-    """Ramp, soak, overload: one result each. ``only`` may be ``overload``, which leaves the ten minutes out."""
+    """Ramp, soak, overload: one result each. ``only`` may be ``soak``, or ``overload`` by the ramp that was kept."""
     with tempfile.TemporaryDirectory(prefix="karst-chaos-") as folder:
         stage = Stage(Path(folder) / "stack")
         try:
             stage.deploy()
-            first = ramp(stage)
-            yield first
-            if only in "soak":
+            if only == "overload":
+                first = next(one for one in (results.load("soak") or {})["results"] if one["name"] == "ramp")
+            else:
+                first = ramp(stage)
+                yield first
                 yield soak(stage, first["held"])
+            if only == "soak":
+                return
             for times in (OVERLOAD, OVERLOAD**2):  # what is not refused at three times as much may be at nine
                 result = overload(stage, first["held"], times)
                 yield result
-                if result["failed"]:
+                if result["refused"]:
                     break
         finally:
             stage.close()
@@ -103,8 +110,9 @@ class Memory:
             thread.join(30)
             client.close()
 
-    def growth(self) -> dict[str, dict[str, float]]:
-        """Of each container: MiB when settled and at the end, and the slope between in MiB an hour (least squares)."""
+    def growth(self) -> dict[str, dict[str, Any]]:
+        """Of each container: MiB when settled and at the end, the slope between in MiB an hour (least squares), and MiB
+        minute by minute."""
         found = {}
         for name, samples in self.samples.items():
             settled = [(at, held) for at, held in samples if at >= SETTLED_SECONDS] or samples
@@ -112,6 +120,7 @@ class Memory:
                 "settled_mib": settled[0][1],
                 "end_mib": settled[-1][1],
                 "mib_an_hour": round(slope(settled) * 3600, 1),
+                "mib": [round(held, 1) for _, held in samples[:: int(60 / SAMPLE_SECONDS)]],
             }
         return found
 
@@ -142,18 +151,15 @@ def soak(stage: Stage, total: float) -> dict[str, Any]:
 
 
 def overload(stage: Stage, total: float, times: int) -> dict[str, Any]:
-    """Half of what was held all the time, and in the middle so much more that it is ``times`` as much in all."""
-    since = started(stage)
-    base = total / 2
-    memory = Memory(stage)
-    with running(*both(stage, base), seconds=300) as traffic, memory.watching():
+    """A few requests a second that are checked, and in the middle a flood of ``times`` what was held beside them."""
+    since, memory = started(stage), Memory(stage)
+    with running(*both(stage, CHECKED), seconds=300) as traffic, memory.watching():
         traffic.until(10)
         traffic.mark("overload")
-        with running(*both(stage, times * total - base), seconds=OVERLOAD_SECONDS) as more:
-            more.until(OVERLOAD_SECONDS)
-            flood = more.finish()
-        traffic.mark("after")
-        ended = traffic.now
+        with flooding(floods(stage), times * total, OVERLOAD_SECONDS) as flood:
+            time.sleep(OVERLOAD_SECONDS)
+            ended = traffic.now
+            traffic.mark("after")
         traffic.until(ended + RECOVERY_SECONDS)
         outcome = traffic.finish()
     late = [failure[1] for failure in outcome["failures"] if failure[1] > ended]
@@ -161,38 +167,12 @@ def overload(stage: Stage, total: float, times: int) -> dict[str, Any]:
         "name": f"overload {times} times",
         "path": "both",
         "rate": round(times * total),
-        "answered_ms": answered(flood),
+        "flood": flood,
+        "refused": sum(one["refused"] for one in flood),
         "recovered_after": round(max(late, default=ended) - ended, 1),
-        "errors": kinds(flood),
-        "sent": sum(group["sent"] for group in flood["groups"].values()),
-        "failed": sum(group["failed"] for group in flood["groups"].values()),
-        "failed_ms": refused(flood),
         "crashed": started(stage) != since,
         "memory_peak_mib": {name: max(held for _, held in samples) for name, samples in memory.samples.items()},
         **outcome,
     }
     print(f"overload: {({key: result[key] for key in result if key not in ('failures', 'groups')})}", flush=True)
     return result
-
-
-def kinds(outcome: dict[str, Any]) -> dict[str, int]:
-    """How often each kind of error came, without what is particular to one request."""
-    found: dict[str, int] = {}
-    for group in outcome["groups"].values():
-        for error, count in group["errors"].items():
-            found[error[:90]] = found.get(error[:90], 0) + count
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def answered(outcome: dict[str, Any]) -> dict[str, float]:
-    """The slowest group's times, without the ten-second requests."""
-    short = [group for name, group in outcome["groups"].items() if not name.endswith("|long")]
-    return {key: max(group[f"{key}_ms"] for group in short) for key in ("p50", "p99")}
-
-
-def refused(outcome: dict[str, Any]) -> dict[str, float]:
-    """How long it took until a failed request was told so."""
-    took = sorted(failure[3] for failure in outcome["failures"])
-    if not took:
-        return {}
-    return {"p50": took[len(took) // 2], "p99": took[int(len(took) * 0.99)]}

@@ -20,6 +20,7 @@ TOOLS = {
     "step": ("github.com/smallstep/cli/cmd/step", "v0.30.2"),
     "step-ca": ("github.com/smallstep/certificates/cmd/step-ca", "v0.30.2"),
     "tflint": ("github.com/terraform-linters/tflint", "v0.64.0"),
+    "vegeta": ("github.com/tsenart/vegeta/v12", "v12.13.0"),
 }
 # Modules that `go install` refuses, because their go.mod excludes or replaces another; built from a copy of them.
 COPIED = {"docker-compose": "github.com/docker/compose/v2"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import __main__ as chaos
-from tests.chaos import report, results
+from tests.chaos import flood, report, results
 from tests.chaos.scenario import lost
 
 GROUP = {"sent": 5400, "failed": 0, "p50_ms": 2.0, "p99_ms": 9.0, "down_seconds": 0.0, "versions": {"v1": [0, 20, 9]}}
@@ -62,3 +62,29 @@ def test_a_failed_request_fails_the_command_and_is_in_the_table(kept: Path, monk
     assert text.count("| good deploy | edge | 3 / 5,400 | 0 / 5,400 |") == 1
     assert "| edge | server-sent | 21 |" in text
     assert "<!-- rotations: begin -->" in text
+
+
+@pytest.mark.parametrize(
+    ("one", "fate"),
+    [
+        ({"code": 200, "headers": None}, ("answered", "")),
+        ({"code": 200, "headers": {"Grpc-Status": ["14"]}}, ("refused", "gRPC status 14")),
+        ({"code": 200, "headers": {"Grpc-Status": ["13"]}, "error": ""}, ("broken", "status 200, gRPC 13")),
+        ({"code": 503, "headers": {}, "error": "503 Service Unavailable"}, ("refused", "status 503")),
+        ({"code": 0, "headers": {}, "error": "EOF"}, ("broken", "EOF")),
+    ],
+)
+def test_a_flood_tells_answers_from_refusals_and_from_all_else(one: dict[str, Any], fate: tuple[str, str]) -> None:
+    assert flood.fate(one) == fate
+
+
+def test_the_docs_say_of_an_overload_what_the_flood_got() -> None:
+    counts = {"answered": 1200, "refused": 800, "broken": 1, "answered_ms": {"p50": 900.0, "p99": 1900.0}}
+    one = {"name": "overload 3 times", "path": "both", "rate": 3576, "recovered_after": 1.5, "crashed": False}
+    one |= {"groups": {"edge|HTTP": {**GROUP, "failed": 3}}}
+    one |= {"flood": [{"door": "edge", "grpc": False, **counts, "errors": {"EOF": 1}}]}
+    text = report.overload(one)
+    assert "| HTTP, edge | answered | 1,200 | 900 | 1,900 |" in text
+    assert "| HTTP, edge | refused | 800 |  |  |" in text
+    assert "3 of 5,400 failed" in text
+    assert "| EOF | 1 |" in text
