@@ -125,7 +125,10 @@ class LiveStack:
         stack = _stack()
         with containers.engine() as docker:
             _apps(docker, stack, service)
-        return {"service": service, "stats": stats.parse_stats(stats.read(stack, service))}
+            pods = stats.pods_of(containers.members(docker, stack.name, service)).get(service, [])
+        seen = [stats.parse_stats(stats.read(stack, service, pod=pod)) for pod in (pods if len(pods) > 1 else [""])]
+        whole = stats.together([stats.Sample(numbers=numbers) for numbers in seen])
+        return {"service": service, "stats": dict(whole.numbers) if whole else {}}
 
 
 def _stack() -> Stack:

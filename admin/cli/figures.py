@@ -13,6 +13,7 @@ import click
 
 from admin.cli import output
 from karst import containers, graph, stats
+from karst.containers import Member
 from karst.errors import Exit, KarstError
 from karst.stack import Stack
 from karst.stats import Sample
@@ -33,13 +34,13 @@ def show(stack: Stack, names: Sequence[str], *, as_json: bool, watch: bool) -> i
         if not chosen and not as_json:
             click.echo(_NONE, err=True)
             return int(Exit.OK)
-        before = stats.look(stack, chosen)
+        before = stats.look(stack, _pods(chosen, found))
         while True:
             members = [m for m in containers.members(docker, stack.name) if m.state == "running"]
             # The engine takes a second for it, which the window lasts anyway.
             asked = pool.submit(stats.memory, docker, [m.id for m in members if m.role in ("app", "sidecar")])
             time.sleep((PERIOD if watch else WINDOW) if chosen else 0)
-            now = stats.look(stack, chosen)
+            now = stats.look(stack, _pods(chosen, members))
             used = asked.result()
             rows = [
                 _row(name, now[name], before.get(name), _memory(name, members, used), recent=watch) for name in chosen
@@ -77,12 +78,20 @@ def _row(
     return {"service": name, "answers": now is not None, **figures, "memory": memory}
 
 
-def _memory(name: str, members: Sequence[Any], used: dict[str, dict[str, int]]) -> dict[str, Any]:
-    """Of the newest generation's two containers: {app: {used, limit}, sidecar: …}."""
+def _pods(names: Sequence[str], members: Sequence[Member]) -> dict[str, list[str]]:
+    pods = stats.pods_of(members)
+    return {name: pods.get(name, []) for name in names}
+
+
+def _memory(name: str, members: Sequence[Member], used: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Of the newest generation, all its pods together: {app: {used, limit}, sidecar: …}."""
+    own = [m for m in members if m.service == name and used.get(m.id)]
     found: dict[str, Any] = {}
-    for member in members:
-        if member.service == name and member.id in used and used[member.id]:
-            found.setdefault(member.role, used[member.id])
+    for member in own:
+        if member.generation == own[0].generation:
+            both = found.setdefault(member.role, {"used": 0, "limit": 0})
+            for key in both:
+                both[key] += used[member.id][key]
     return found
 
 

@@ -77,12 +77,13 @@ def _heal(
 
 
 def _serves(stack: Stack, seen: findings.Look, service: str) -> bool:
-    """Whether the generation that was deployed last is healthy itself: not an older one in its place."""
+    """Whether all of the generation that was deployed last is healthy itself: not an older one in its place."""
     from karst.probe import probe
 
-    pod = seen.current(service).get("pod")
-    name = next((m.name for m in seen.members if m.id == pod), None)
-    return bool(name) and probe(service, sni=name, address=stack.edge, secrets_dir=stack.secrets_dir).healthy
+    pods = {pod.get("pod") for pod in seen.current(service)}
+    names = [m.name for m in seen.members if m.id in pods]
+    options: dict[str, Any] = {"address": stack.edge, "secrets_dir": stack.secrets_dir}
+    return len(names) == len(pods) > 0 and all(probe(service, sni=name, **options).healthy for name in names)
 
 
 def _await(stack: Stack, names: Sequence[str], expected: Sequence[str], patience: float) -> list[Health]:
@@ -90,7 +91,7 @@ def _await(stack: Stack, names: Sequence[str], expected: Sequence[str], patience
     deadline = time.monotonic() + patience
     while True:
         answers = ask(stack, names, expected=expected)
-        if all(a.healthy or a.status == "FAILED" for a in answers) or time.monotonic() > deadline:
+        if all(a.whole or a.status == "FAILED" for a in answers) or time.monotonic() > deadline:
             return answers
         time.sleep(0.5)
 
@@ -148,7 +149,7 @@ def _print(problems: Sequence[Finding]) -> None:
 
 def _code(answers: Sequence[Health], problems: Sequence[Finding]) -> int:
     wrong = any(problem.severity == findings.ERROR for problem in problems)
-    return int(Exit.UNHEALTHY if wrong or not all(answer.healthy for answer in answers) else Exit.OK)
+    return int(Exit.UNHEALTHY if wrong or not all(answer.whole for answer in answers) else Exit.OK)
 
 
 def _say(line: str) -> None:

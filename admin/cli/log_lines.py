@@ -29,6 +29,7 @@ class Line(NamedTuple):
     text: str
     generation: str
     revision: str
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def follow(connection: Any, stack: Stack, query: Query) -> Iterator[Line]:
     last: dict[str, str] = {}
     start = time.time()
     for line in past(connection, stack, query):
-        last[line.service] = line.stamp
+        last[line.container] = line.stamp
         yield line
     incoming: queue.Queue[Line] = queue.Queue(maxsize=10_000)
     followed: set[str] = set()
@@ -139,7 +140,7 @@ def follow(connection: Any, stack: Stack, query: Query) -> Iterator[Line]:
             if app.role == "app" and app.service in query.services and app.id not in followed:
                 followed.add(app.id)
                 # What came while the past was read is asked for again; what was shown is skipped.
-                since, shown = (start - POLL_SECONDS, last.get(app.service, _stamp(start))) if first else (0.0, "")
+                since, shown = (start - POLL_SECONDS, last.get(app.id, _stamp(start))) if first else (0.0, "")
                 threading.Thread(target=_pump, args=(app, since, shown, incoming), daemon=True).start()
         first = False
         until = time.monotonic() + POLL_SECONDS
@@ -157,7 +158,7 @@ def _lines(source: Source, query: Query) -> Iterator[Line]:
     oldest = _stamp(query.since) if query.since else ""
 
     def line(stamp: str, text: str) -> Line:
-        return Line(stamp, source.service, text, source.generation, source.revision)
+        return Line(stamp, source.service, text, source.generation, source.revision, source.container)
 
     for raw in source.read():
         found = line(*_split(raw))

@@ -146,7 +146,7 @@ class Run:
     def plan(self) -> dict[str, Any]:
         """Check the list and the host, then plan; return the plan as Terraform's JSON."""
         listed = manifest.load_file(self.stack.list_file)
-        preflight.check(self.stack, services=len(listed))
+        preflight.check(self.stack, services=sum(service.replicas for service in listed))
         self.holding.carry_rollbacks()
         variables_file(self.stack)
         self.holding.pin_rollbacks()
@@ -260,7 +260,7 @@ class Run:
 
     def _verdict(self, plan: dict[str, Any] | None = None) -> int:
         """Exit code or error of a deploy; ``plan`` is what it went by, None for one that did not have to plan."""
-        unhealthy = [answer.service for answer in self.answers if not answer.healthy]
+        unhealthy = [answer.service for answer in self.answers if not answer.whole]
         if unhealthy:
             raise UnhealthyError(f"not healthy: {', '.join(unhealthy)}", hint="see `iac logs`", code="unhealthy")
         if error := self.holding.error():
@@ -274,7 +274,7 @@ class Run:
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + patience
             answers = ask(self.stack, listed=members)
-            while not all(answer.healthy for answer in answers) and time.monotonic() < deadline:
+            while not all(answer.whole for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
                 answers = ask(self.stack)
         self.answers = answers

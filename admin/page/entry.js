@@ -45,6 +45,7 @@ const OPTIONS = [
   ["health", "Health path", "as /healthz", plain],
   ["memory", "Memory", "as 256m", plain],
   ["cpus", "CPUs", "as 0.5", number],
+  ["replicas", "Replicas", "how many pods; 1", number],
   ["apt", "Debian packages", "", words],
   ["python", "Python", "as 3.12", plain],
 ];

@@ -20,6 +20,15 @@ output "services" {
   }
 }
 
+output "pods" {
+  description = "Per service: the names of its pods' containers, which are also their names on the network."
+  value = {
+    for name, service in local.services : name => sort([
+      for key, pod in local.pods : docker_container.pod[key].name if pod.service == name
+    ])
+  }
+}
+
 output "stack" {
   description = "Name of the stack, the value of the label `karst.stack`."
   value       = var.stack

@@ -86,6 +86,7 @@ locals {
       memory   = service.memory == null ? "" : service.memory
       cpus     = service.cpus == null ? "" : tostring(service.cpus)
       otel     = tostring(service.otel)
+      replicas = tostring(coalesce(try(service.replicas, null), 1))
       sidecar  = local.infra_images.sidecar
       envoy    = substr(sha256(local.envoy_configs[name]), 0, 12)
       secrets  = service.identity.app_secrets_digest
@@ -93,6 +94,14 @@ locals {
       owner    = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
     })
   }
+
+  # One entry a pod. The first has the service's name alone, so that it stays as it is when the service gets more.
+  pods = merge([
+    for name, service in local.services : {
+      for number in range(1, coalesce(try(service.replicas, null), 1) + 1) :
+      (number == 1 ? name : "${name}~${number}") => { service = name, number = number }
+    }
+  ]...)
 
   # `512m`, `2g` …, as fetch has checked it, in the MiB that the provider takes.
   memory_mib = {
@@ -116,16 +125,23 @@ locals {
   # name already in use" on the retry and on the revert. Containers are found by label.
   stamp = formatdate("MMDDhhmmss", plantimestamp())
   names = {
-    for name, generation in local.generations : name => {
+    for key, pod in local.pods : key => {
       for role in ["pod", "app", "sidecar"] :
-      role => "${name}-${role}-${local.stamp}-${substr(sha256("${var.stack}/${generation}"), 0, 6)}"
+      role => "${pod.service}-${role}-${local.stamp}-${substr(sha256("${var.stack}/${local.generations[pod.service]}${trimprefix(key, pod.service)}"), 0, 6)}"
     }
+  }
+
+  pod_labels = {
+    for key, pod in local.pods : key => merge(
+      local.labels[pod.service],
+      pod.number == 1 ? {} : { "karst.replica" = tostring(pod.number) },
+    )
   }
 }
 
 # Owns the network namespace and the name `<service>` on the network; sets the packet filter, drops every right, sleeps.
 resource "docker_container" "pod" {
-  for_each = local.services
+  for_each = local.pods
 
   name       = local.names[each.key].pod
   image      = docker_image.infra["sidecar"].image_id
@@ -137,7 +153,7 @@ resource "docker_container" "pod" {
 
   networks_advanced {
     name    = data.docker_network.mesh.id
-    aliases = [each.key]
+    aliases = [each.value.service]
   }
 
   # Root, with what it takes to set the packet filter; the entry script gives all of it up before it idles.
@@ -150,7 +166,7 @@ resource "docker_container" "pod" {
   memory_swap   = 32
 
   dynamic "labels" {
-    for_each = merge(local.labels[each.key], { "karst.role" = "pod" })
+    for_each = merge(local.pod_labels[each.key], { "karst.role" = "pod" })
     content {
       label = labels.key
       value = labels.value
@@ -168,19 +184,19 @@ resource "docker_container" "pod" {
 
 # The runner as PID 1 and the repository's main() as its child. Never sees a mesh key.
 resource "docker_container" "app" {
-  for_each = local.services
+  for_each = local.pods
 
   name                  = local.names[each.key].app
-  image                 = docker_image.app[each.key].image_id
+  image                 = docker_image.app[each.value.service].image_id
   network_mode          = "container:${docker_container.pod[each.key].id}"
-  env                   = [for key, value in local.app_env[each.key] : "${key}=${value}"]
+  env                   = [for key, value in local.app_env[each.value.service] : "${key}=${value}"]
   restart               = "unless-stopped"
   destroy_grace_seconds = 15
   read_only             = true
   tmpfs                 = { "/tmp" = "rw,nosuid,nodev,size=256m,mode=1777" }
-  memory                = local.memory_mib[each.key]
-  memory_swap           = local.memory_mib[each.key]
-  cpus                  = each.value.cpus == null ? null : tostring(each.value.cpus)
+  memory                = local.memory_mib[each.value.service]
+  memory_swap           = local.memory_mib[each.value.service]
+  cpus                  = local.services[each.value.service].cpus == null ? null : tostring(local.services[each.value.service].cpus)
 
   # Against fork bombs. The provider has no pids_limit; this one counts all processes and threads of the apps' user on the
   # host, so it is high enough for many services and low enough that the host keeps half of its process numbers.
@@ -191,7 +207,7 @@ resource "docker_container" "app" {
   }
 
   dynamic "mounts" {
-    for_each = each.value.identity.app_secrets == "" ? [] : [each.value.identity.app_secrets]
+    for_each = compact([local.services[each.value.service].identity.app_secrets])
     content {
       type      = "bind"
       source    = mounts.value
@@ -206,7 +222,7 @@ resource "docker_container" "app" {
   security_opts = ["no-new-privileges:true"]
 
   dynamic "labels" {
-    for_each = merge(local.labels[each.key], { "karst.role" = "app" })
+    for_each = merge(local.pod_labels[each.key], { "karst.role" = "app" })
     content {
       label = labels.key
       value = labels.value
@@ -221,7 +237,7 @@ resource "docker_container" "app" {
 
 # Envoy. It runs as the numeric owner of its key, so that a 0600 key needs nobody to be root.
 resource "docker_container" "sidecar" {
-  for_each = local.services
+  for_each = local.pods
 
   name         = local.names[each.key].sidecar
   image        = docker_image.infra["sidecar"].image_id
@@ -235,10 +251,10 @@ resource "docker_container" "sidecar" {
     "/tmp"       = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
   }
   env = [
-    "ENVOY_CONFIG=${local.envoy_configs[each.key]}",
+    "ENVOY_CONFIG=${local.envoy_configs[each.value.service]}",
     "KARST_DRAIN_LIMIT=${var.drain_seconds}",
-    "KARST_PORT=${local.app_env[each.key].KARST_PORT}",
-    "PORT=${local.app_env[each.key].PORT}",
+    "KARST_PORT=${local.app_env[each.value.service].KARST_PORT}",
+    "PORT=${local.app_env[each.value.service].PORT}",
   ]
   # Longer than the drain: a kill in the middle of it would lose the requests that the drain waits for.
   destroy_grace_seconds = var.drain_seconds + 10
@@ -247,7 +263,7 @@ resource "docker_container" "sidecar" {
 
   mounts {
     type      = "bind"
-    source    = each.value.identity.dir
+    source    = local.services[each.value.service].identity.dir
     target    = "/secrets"
     read_only = true
   }
@@ -258,7 +274,7 @@ resource "docker_container" "sidecar" {
   security_opts = ["no-new-privileges:true"]
 
   dynamic "labels" {
-    for_each = merge(local.labels[each.key], { "karst.role" = "sidecar" })
+    for_each = merge(local.pod_labels[each.key], { "karst.role" = "sidecar" })
     content {
       label = labels.key
       value = labels.value
@@ -277,24 +293,29 @@ resource "docker_container" "sidecar" {
   depends_on = [docker_container.app]
 }
 
-# The switch. Asks the new generation HealthCheck over mTLS; when it is SERVING, drains the old one; when it does not get
-# there, takes the new one out of rotation and fails with the reason. Terraform destroys nothing old before all gates ran.
+# The switch, one a service. Asks all new pods HealthCheck over mTLS; when every one is SERVING, drains the old ones; when one
+# does not get there, takes the new ones out of rotation and fails with the reason. Terraform destroys nothing old before
+# all gates ran, so that at no time fewer pods serve than are wanted.
 resource "terraform_data" "gate" {
   for_each = local.services
 
-  triggers_replace = [docker_container.sidecar[each.key].id]
+  triggers_replace = [for key, pod in local.pods : docker_container.sidecar[key].id if pod.service == each.key]
 
   provisioner "local-exec" {
     command     = "exec \"$KARST_GATE\""
     interpreter = ["/bin/sh", "-c"]
     quiet       = true
     environment = {
-      KARST_GATE         = "${local.scripts}/gate"
-      KARST_SERVICE      = each.key
-      KARST_STACK        = var.stack
-      KARST_POD          = docker_container.pod[each.key].name
-      KARST_POD_ADDRESS  = docker_container.pod[each.key].network_data[0].ip_address
-      KARST_POD_ID       = docker_container.pod[each.key].id
+      KARST_GATE    = "${local.scripts}/gate"
+      KARST_SERVICE = each.key
+      KARST_STACK   = var.stack
+      KARST_PODS = jsonencode([
+        for key, pod in local.pods : {
+          id      = docker_container.pod[key].id
+          name    = docker_container.pod[key].name
+          address = docker_container.pod[key].network_data[0].ip_address
+        } if pod.service == each.key
+      ])
       KARST_EDGE         = var.edge == null ? "" : "${var.edge.host}:${var.edge.port}"
       KARST_SECRETS_DIR  = abspath(var.secrets_dir)
       KARST_TRUST_DOMAIN = var.trust_domain

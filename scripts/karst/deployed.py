@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from karst.replicas import number_of, service_of
 from karst.stack import Stack
 
 ROLES = ("pod", "app", "sidecar")
@@ -21,6 +22,7 @@ class Recorded:
 
     Attributes:
         service, role: whose and which; ``edge`` for both of the edge.
+        number: which of the service's pods, from 1.
         deposed: replaced already, and to be removed by the next apply.
         attributes: the provider's, as they were at the last apply.
     """
@@ -30,6 +32,7 @@ class Recorded:
     role: str
     deposed: bool
     attributes: dict[str, Any]
+    number: int = 1
 
 
 def recorded(stack: Stack) -> list[Recorded] | None:
@@ -47,8 +50,15 @@ def recorded(stack: Stack) -> list[Recorded] | None:
             continue
         for instance in resource.get("instances", []):
             attributes = instance.get("attributes") or {}
-            service = str(instance.get("index_key") or "edge")
+            key = str(instance.get("index_key") or "edge")
             found.append(
-                Recorded(str(attributes.get("id", "")), service, name, bool(instance.get("deposed")), attributes)
+                Recorded(
+                    id=str(attributes.get("id", "")),
+                    service=service_of(key),
+                    role=name,
+                    deposed=bool(instance.get("deposed")),
+                    attributes=attributes,
+                    number=number_of(key),
+                )
             )
     return found

@@ -1,6 +1,6 @@
 """Where Prometheus finds the figures of a stack: a `file_sd` file that every deploy writes.
 
-One target per service, and the edge. All have the edge's address and differ by path; the root envs/local has the same
+One target per pod, and the edge. All have the edge's address and differ by path; the root envs/local has the same
 as an output. See docs/observability/metrics.md.
 """
 
@@ -15,6 +15,7 @@ from karst import containers
 from karst.containers import Member
 from karst.files import write_atomic
 from karst.stack import Stack
+from karst.stats import pods_of
 
 
 def file_of(stack: Stack) -> Path:
@@ -23,24 +24,33 @@ def file_of(stack: Stack) -> Path:
 
 
 def targets(stack: Stack, pods: Sequence[Member]) -> list[dict[str, Any]]:
-    """The groups of targets of a stack whose pods are ``pods``, newest first."""
+    """The groups of targets of a stack whose pods are ``pods``, newest first: one a pod of each newest generation."""
     revisions: dict[str, str] = {}
     for pod in pods:
         if pod.role == "pod":
             revisions.setdefault(pod.service, pod.revision)
-    rows = [(name, f"/services/{name}/stats/prometheus", revision) for name, revision in sorted(revisions.items())]
+    running = pods_of(pods)
+    rows = []
+    for name, revision in sorted(revisions.items()):
+        names = running.get(name, [])
+        # Without a name of a pod the edge asks the service, which is the same while there is one.
+        several = [(pod, f"/services/{name}/pods/{pod}") for pod in sorted(names)] if len(names) > 1 else []
+        rows += [
+            (name, instance, f"{path}/stats/prometheus", revision)
+            for instance, path in several or [(name, f"/services/{name}")]
+        ]
     return [
         {
             "targets": [f"127.0.0.1:{stack.ports['metrics']}"],
             "labels": {
                 "__metrics_path__": path,
-                "instance": name,  # the address is the same for all
+                "instance": instance,  # the address is the same for all
                 "revision": revision,
                 "service": name,
                 "stack": stack.name,
             },
         }
-        for name, path, revision in [*rows, ("edge", "/stats/prometheus", "")]
+        for name, instance, path, revision in [*rows, ("edge", "edge", "/stats/prometheus", "")]
     ]
 
 

@@ -18,6 +18,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SUBFOLDER = re.compile(r"[\w ./@+=,~()-]+")
 _HTTP_PATH = re.compile(r"/[A-Za-z0-9/_.~%?&=:@+,;-]*", re.ASCII)
 _APT = re.compile(r"[a-z0-9][a-z0-9+.-]+", re.ASCII)  # Debian Policy 5.6.1
+MAX_REPLICAS = 32
 _PYTHON = re.compile(r"3\.[0-9]{1,2}", re.ASCII)
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
@@ -171,6 +172,19 @@ class Entry:
         if not math.isfinite(value) or not 0.01 <= value <= 1024:
             raise self.bad(key, f"{value} is not a number of cores", "give 0.01 to 1024, as in 0.5")
         return float(value)
+
+    def replicas(self, key: str) -> int:
+        value = self.raw.get(key)
+        if value is None:
+            return 1
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong_type(
+                key, f"a number from 1 to {MAX_REPLICAS}", "leave the quotes away" if isinstance(value, str) else ""
+            )
+        if not 1 <= value <= MAX_REPLICAS:
+            hint = "to stop a service, take it out of the list" if value == 0 else ""
+            raise self.bad(key, f"{value} is not a number from 1 to {MAX_REPLICAS}", hint)
+        return value
 
     def http_path(self, key: str) -> str | None:
         value = self.text(key)

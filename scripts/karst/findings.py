@@ -8,7 +8,7 @@ the certificates in the secrets folder; the services themselves are asked elsewh
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,14 +72,18 @@ class Look:
         names = {m.service for m in self.members if m.role in ROLES}
         return sorted(names | {r.service for r in self.record or () if r.role in ROLES and not r.deposed})
 
-    def current(self, service: str) -> dict[str, str]:
-        """Role → id of the generation that was deployed last, whether its containers still exist or not."""
+    def current(self, service: str) -> list[dict[str, str]]:
+        """Role → id of each pod that was deployed last, whether its containers still exist or not."""
         if self.record is not None:
-            return {r.role: r.id for r in self.record if r.service == service and r.role in ROLES and not r.deposed}
-        pods = [m for m in self.members if m.service == service and m.role == "pod"]
-        if not pods:
-            return {}
-        return {m.role: m.id for m in reversed(self.members) if m.service == service and m.pod_id == pods[0].id}
+            found: dict[int, dict[str, str]] = {}
+            for one in self.record:
+                if one.service == service and one.role in ROLES and not one.deposed:
+                    found.setdefault(one.number, {})[one.role] = one.id
+            return [found[number] for number in sorted(found)]
+        own = [m for m in self.members if m.service == service]
+        pods = [m for m in own if m.role == "pod"]
+        newest = [m.id for m in reversed(pods) if m.generation == pods[0].generation]
+        return [{m.role: m.id for m in reversed(own) if m.pod_id == pod} for pod in newest]
 
 
 def look(stack: Stack, docker: Any) -> Look:
@@ -134,15 +138,17 @@ def _service(stack: Stack, seen: Look, service: str) -> list[Finding]:
     by_id = {m.id: m for m in seen.members}
     current = seen.current(service)
     found: list[Finding] = []
-    pod = by_id.get(current.get("pod", ""))
-    for role in ROLES:
-        member = by_id.get(current.get(role, ""))
-        if member is None:
-            text = f"its {role} container is gone" if current else "nothing of it runs"
-            found.append(Finding("member_missing", service, ERROR, text, DEPLOY))
-        else:
-            found += _member(stack, seen, service, role, member, pod)
-    keep = set(current.values())
+    for number, ids in enumerate(current or [{}], 1):
+        which = f" (pod {number})" if len(current) > 1 else ""
+        pod = by_id.get(ids.get("pod", ""))
+        for role in ROLES:
+            member = by_id.get(ids.get(role, ""))
+            if member is None:
+                text = f"its {role} container{which} is gone" if ids else "nothing of it runs"
+                found.append(Finding("member_missing", service, ERROR, text, DEPLOY))
+            else:
+                found += _member(stack, seen, f"{role}{which}", member, pod)
+    keep = {identifier for ids in current for identifier in ids.values()}
     for member in seen.members:
         if member.service == service and member.role in ROLES and member.id not in keep:
             text = f"{member.name} ({member.state}) is left of another generation"
@@ -150,18 +156,20 @@ def _service(stack: Stack, seen: Look, service: str) -> list[Finding]:
     return found
 
 
-def _member(stack: Stack, seen: Look, service: str, role: str, member: Member, pod: Member | None) -> list[Finding]:
+def _member(stack: Stack, seen: Look, what: str, member: Member, pod: Member | None) -> list[Finding]:
+    """What is wrong with one member of a pod; ``what`` is the word for it."""
+    service = member.service
     if member.state != "running":
         code = "member_restarting" if member.state == "restarting" else "member_stopped"
-        return [Finding(code, service, ERROR, f"its {role} is {_state(seen, member)}", RESTART, member.id)]
-    if role == "pod":
+        return [Finding(code, service, ERROR, f"its {what} is {_state(seen, member)}", RESTART, member.id)]
+    if member.role == "pod":
         networks = seen.inspected[member.id]["NetworkSettings"]["Networks"]
         mine = networks.get(stack.network)
         if mine is None or service not in (mine.get("Aliases") or []):
-            text = f"its pod is not on the network `{stack.network}` under its name"
+            text = f"its {what} is not on the network `{stack.network}` under its name"
             return [Finding("detached", service, ERROR, text, CONNECT, member.id)]
     elif pod is not None and (pod.state != "running" or started(seen, member) < started(seen, pod)):
-        text = f"its {role} only looks as if it ran: its network died with the pod's container"
+        text = f"its {what} only looks as if it ran: its network died with the pod's container"
         return [Finding("orphaned", service, ERROR, text, RESTART, member.id)]
     return _drift(seen, member, service)
 
@@ -220,17 +228,21 @@ def _certificates(stack: Stack, seen: Look, store: Store, names: set[str], broke
             text = f"{whose} is due ({row.due}); it ends at {row.not_after}"
             found.append(Finding("certificate_due", service, WARNING, text, fix))
         if row.served == "no":
-            carrier = next((m for m in _carriers(seen, service) if m.state == "running"), None)
+            carrier = _carrier(seen, service, row.note)
             text = f"{row.note}, not the one in {stack.secrets_dir}"
             found.append(Finding("other_certificate", service, ERROR, text, RESTART, carrier.id if carrier else ""))
     return found
 
 
-def _carriers(seen: Look, service: str) -> Iterable[Member]:
+def _carrier(seen: Look, service: str, note: str) -> Member | None:
+    """The running Envoy that the note is about: it begins with the name of the container that is on the network."""
     if not service:
-        return (m for m in seen.members if m.role == "edge")
-    mine = seen.current(service).get("sidecar")
-    return (m for m in seen.members if m.id == mine)
+        return next((m for m in seen.members if m.role == "edge" and m.state == "running"), None)
+    names = {m.id: m.name for m in seen.members}
+    sidecars = {pod["sidecar"]: pod.get("pod", "") for pod in seen.current(service) if "sidecar" in pod}
+    running = [m for m in seen.members if m.id in sidecars and m.state == "running"]
+    told = (m for m in running if note.startswith(f"{names.get(sidecars[m.id])} "))
+    return next(told, running[0] if running else None)
 
 
 def weigh(problems: Sequence[Finding], serves: Callable[[str], bool]) -> list[Finding]:

@@ -1,17 +1,20 @@
 """The gate: the last link of a service's deploy, and the switch between two generations of it.
 
-It asks the new pod HealthCheck over mTLS, by the pod's own name, until it is SERVING. Then it drains the older pods of
-that service. When the new pod does not get there, it takes that one out of rotation, so that the old one keeps serving
-alone, and fails with the reason and the app's last lines.
+It asks each new pod HealthCheck over mTLS, by the pod's own name, until all of them are SERVING. Then it drains the
+older pods of that service, so that at no time fewer pods serve than are wanted. When one does not get there, the new
+generation is taken out of rotation, so that the old one keeps serving alone, and the gate fails with the reason and the
+app's last lines.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,24 +30,35 @@ LOG_LINES = 15
 
 
 @dataclass(frozen=True)
+class Pod:
+    """One of the new pods.
+
+    Attributes:
+        id: id of its container.
+        name: name of its container, which is also its name on the network.
+        address: host and port to ask at: the edge, or the pod itself where there is no edge.
+    """
+
+    id: str
+    name: str
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True)
 class Gate:
     """What the gate is asked to let through.
 
     Attributes:
         service, stack: names.
-        pod: name of the new pod's container, which is also its name on the network.
-        pod_id: id of that container.
-        address: host and port to ask at: the edge, or the pod itself where there is no edge.
+        pods: all pods that the service is to have.
         secrets_dir: folder with the operator's identity.
-        timeout: seconds until the new pod must be SERVING.
+        timeout: seconds until every one of the pods must be SERVING.
         log_dir: where the logs of generations that go are kept; None keeps none.
     """
 
     service: str
     stack: str
-    pod: str
-    pod_id: str
-    address: tuple[str, int]
+    pods: tuple[Pod, ...]
     secrets_dir: Path
     trust_domain: str
     timeout: float
@@ -54,44 +68,51 @@ class Gate:
     def from_env(cls, env: Mapping[str, str]) -> Gate:
         """Read the values that Terraform hands over by environment, never by a command line."""
         try:
-            host, _, port = (env.get("KARST_EDGE") or f"{env['KARST_POD_ADDRESS']}:15000").rpartition(":")
             return cls(
                 service=env["KARST_SERVICE"],
                 stack=env["KARST_STACK"],
-                pod=env["KARST_POD"],
-                pod_id=env["KARST_POD_ID"],
-                address=(host, int(port)),
+                pods=_pods(json.loads(env["KARST_PODS"]), env.get("KARST_EDGE", "")),
                 secrets_dir=Path(env["KARST_SECRETS_DIR"]),
                 trust_domain=env.get("KARST_TRUST_DOMAIN", "karst.local"),
                 timeout=float(env.get("KARST_GATE_TIMEOUT", "60")),
                 log_dir=Path(env["KARST_LOG_DIR"]) if env.get("KARST_LOG_DIR") else None,
             )
-        except (KeyError, ValueError) as err:
+        except (KeyError, ValueError, TypeError) as err:
             raise UsageError(
                 f"the gate needs {err} in its environment",
                 hint="modules/karst_service/pods.tf runs it; to ask by hand use scripts/health",
             ) from err
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(pod.id for pod in self.pods)
 
 
 def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
     with containers.engine() as docker:
-        health = wait(gate)
-        if health.healthy:
+        answers = wait(gate)
+        refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
+        if not refused:
             drained = drain_older(gate, docker)
             after = f", drained {drained} older" if drained else ""
-            print(f"{gate.service}: {health.status} at {health.revision[:12]}{after}", file=sys.stderr)
+            number = f" in {len(gate.pods)} pods" if len(gate.pods) > 1 else ""
+            newest = answers[gate.pods[-1].id]
+            print(f"{gate.service}: {newest.status}{number} at {newest.revision[:12]}{after}", file=sys.stderr)
             return 0
-        lines = last_words(gate, docker)
+        lines = last_words(gate, docker, refused[0])
         found = containers.members(docker, gate.stack, gate.service)
-        new = [m for m in found if m.pod_id == gate.pod_id]
-        keep_logs(gate, docker, new, health)
-        drain(docker, new, settle=0)
+        gone = to_withdraw(gate, found, refused)
+        for pod in refused:
+            keep_logs(gate, docker, [m for m in found if m.pod_id == pod.id], answers[pod.id])
+        drain(docker, [m for m in found if m.pod_id in gone], settle=0)
     from karst.crash_errors import explain_crash
 
     known = explain_crash("\n".join(lines))
-    what = f"{gate.service} is not healthy: {health.status}, {health.reason or 'no reason given'}"
+    health = answers[refused[0].id]
+    which = f" ({len(refused)} of its {len(gate.pods)} pods, {refused[0].name})" if len(gate.pods) > 1 else ""
+    what = f"{gate.service} is not healthy{which}: {health.status}, {health.reason or 'no reason given'}"
     raise UnhealthyError(
         "\n".join([what, *([known.message] if known else []), *lines]),
         hint=(f"{known.hint}; " if known and known.hint else "")
@@ -100,14 +121,21 @@ def main() -> int:
     )
 
 
-def wait(gate: Gate) -> Health:
-    """Ask until the pod is healthy and in rotation, has FAILED for good, or the time is up; return the last answer."""
+def wait(gate: Gate) -> dict[str, Health]:
+    """Ask each pod until it is healthy and in rotation, has FAILED, or the time is up: pod id → last answer."""
+    deadline = time.monotonic() + gate.timeout
+    with ThreadPoolExecutor(max_workers=len(gate.pods)) as pool:
+        return dict(
+            zip((p.id for p in gate.pods), pool.map(lambda pod: _wait(gate, pod, deadline), gate.pods), strict=True)
+        )
+
+
+def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
     from karst.probe import probe, ready
 
-    deadline = time.monotonic() + gate.timeout
     where: dict[str, Any] = {
-        "sni": gate.pod,
-        "address": gate.address,
+        "sni": pod.name,
+        "address": pod.address,
         "secrets_dir": gate.secrets_dir,
         "trust_domain": gate.trust_domain,
     }
@@ -124,13 +152,30 @@ def wait(gate: Gate) -> Health:
     return health
 
 
+def to_withdraw(gate: Gate, found: list[containers.Member], refused: list[Pod]) -> set[str]:
+    """Ids of the pods to take out of rotation when some were refused.
+
+    All of the new ones while an older generation runs, which goes on alone; only the refused ones when there is none,
+    or when the service was only given more pods of the generation that serves already.
+    """
+    own = {m.generation for m in found if m.id in gate.ids}
+    older = [m for m in older_than(gate, found) if m.role == "sidecar" and m.state == "running"]
+    return set(gate.ids) if any(m.generation not in own for m in older) else {pod.id for pod in refused}
+
+
+def older_than(gate: Gate, found: list[containers.Member]) -> list[containers.Member]:
+    """The containers of pods that are not among those wanted, and were there before the newest of these."""
+    newest = max((m.created for m in found if m.id in gate.ids), default=0)
+    return [m for m in found if m.pod_id not in gate.ids and m.created <= newest]
+
+
 def drain_older(gate: Gate, docker: Any) -> int:
     """Drain every running older pod of the service; return how many there were."""
     found = containers.members(docker, gate.stack, gate.service)
-    new = next((m for m in found if m.id == gate.pod_id), None)
-    if new is None:
-        raise KarstError(f"{gate.service}: the new pod {gate.pod} is gone", hint="run the apply again", code="pod_gone")
-    older = [m for m in found if m.pod_id != gate.pod_id and m.created <= new.created]
+    lost = [pod.name for pod in gate.pods if pod.id not in {m.id for m in found}]
+    if lost:
+        raise KarstError(f"{gate.service}: the new pod {lost[0]} is gone", hint="run the apply again", code="pod_gone")
+    older = older_than(gate, found)
     drained = drain(docker, older)
     # Last, to have what they said while they finished. Terraform removes them next, and with them their logs.
     keep_logs(gate, docker, older)
@@ -138,15 +183,19 @@ def drain_older(gate: Gate, docker: Any) -> int:
 
 
 def drain(docker: Any, pods: list[containers.Member], *, settle: float | None = None) -> int:
-    """Take the sidecars among ``pods`` out of rotation, one after the other; they stay up until Terraform stops them.
+    """Take the sidecars among ``pods`` out of rotation, all at once; they stay up until Terraform stops them.
 
     ``settle`` is the time in seconds that callers are given to learn of another generation; None is the sidecar's own.
     """
     sidecars = [m for m in pods if m.role == "sidecar" and m.state == "running"]
-    for sidecar in sidecars:
+
+    def one(sidecar: containers.Member) -> None:
         command = ["/opt/karst/drain", *([] if settle is None else [str(settle)])]
         execution = docker.api.exec_create(sidecar.id, command)
         docker.api.exec_start(execution["Id"], detach=False)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(sidecars))) as pool:
+        list(pool.map(one, sidecars))
     return len(sidecars)
 
 
@@ -166,7 +215,7 @@ def keep_logs(gate: Gate, docker: Any, pods: list[containers.Member], health: He
                 "trust_domain": gate.trust_domain,
                 "timeout": 1.0,
             }
-            told = probe(gate.service, sni=names[app.pod_id], address=gate.address, **options)
+            told = probe(gate.service, sni=names[app.pod_id], address=gate.pods[0].address, **options)
         known = told is not None and told.status != "UNREACHABLE"
         kept_logs.keep(
             docker,
@@ -177,9 +226,20 @@ def keep_logs(gate: Gate, docker: Any, pods: list[containers.Member], health: He
         )
 
 
-def last_words(gate: Gate, docker: Any) -> list[str]:
-    """The app's last lines, indented, for the error text."""
+def last_words(gate: Gate, docker: Any, pod: Pod) -> list[str]:
+    """The last lines of the pod's app, indented, for the error text."""
     found = containers.members(docker, gate.stack, gate.service)
-    apps = [m for m in found if m.role == "app" and m.pod_id == gate.pod_id]
+    apps = [m for m in found if m.role == "app" and m.pod_id == pod.id]
     lines = containers.tail(docker, apps[0].id, LOG_LINES) if apps else []
     return [f"last {len(lines)} lines of {gate.service}:", *(f"  | {line}" for line in lines)] if lines else []
+
+
+def _pods(rows: Any, edge: str) -> tuple[Pod, ...]:
+    if not isinstance(rows, list) or not rows:
+        raise ValueError("a list of pods")
+    return tuple(Pod(one["id"], one["name"], _address(edge or f"{one['address']}:15000")) for one in rows)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)

@@ -25,21 +25,16 @@ _ANY = "*"
 
 def build(stack: Stack, *, window: float = 1.0) -> dict[str, Any]:
     """The graph of a stack, with rates over ``window`` seconds (0: none, and no waiting)."""
-    rules = allowed(stack)
-    before = stats.look(stack, rules) if window > 0 else {}
-    time.sleep(window if rules else 0)
-    return draw(rules, before, stats.look(stack, rules)) | {"stack": stack.name}
-
-
-def allowed(stack: Stack) -> dict[str, list[str]]:
-    """Service → who may call it, as deployed: names, `edge`, `*` for every service. The newest generation counts."""
     with containers.engine() as docker:
         found = [m for m in containers.members(docker, stack.name) if m.role == "pod"]
-    return rules_of(found)
+    rules, pods = rules_of(found), stats.pods_of(found)
+    before = stats.look(stack, pods) if window > 0 else {}
+    time.sleep(window if rules else 0)
+    return draw(rules, before, stats.look(stack, pods)) | {"stack": stack.name}
 
 
 def rules_of(pods: Sequence[Member]) -> dict[str, list[str]]:
-    """The same of a list of pods, newest first."""
+    """Service → who may call it: names, `edge`, `*` for every service. Of ``pods``, newest first, the newest count."""
     rules: dict[str, list[str]] = {}
     for pod in pods:
         rules.setdefault(pod.service, list(pod.allow))

@@ -83,14 +83,14 @@ def steps(seen: Look, problems: Sequence[Finding]) -> list[Step]:
 
 def _restarts(seen: Look, service: str, wanted: list[Finding], step: Callable[[str, Finding, str], Step]) -> list[Step]:
     """Pod → app → sidecar; a pod's restart brings those of the others along."""
-    current = seen.current(service)
     reasons = {p.container: p for p in wanted}
-    pod = reasons.get(current.get("pod", ""))
     planned = []
-    for role in ROLES:
-        why = reasons.get(current.get(role, "")) or pod
-        if why:
-            planned.append(step(found.RESTART, why, current[role]))
+    for current in seen.current(service):
+        pod = reasons.get(current.get("pod", ""))
+        for role in ROLES:
+            why = reasons.get(current.get(role, "")) or pod
+            if why:
+                planned.append(step(found.RESTART, why, current[role]))
     return planned
 
 

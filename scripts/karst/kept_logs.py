@@ -21,7 +21,9 @@ from karst.files import write_atomic
 
 MAX_LINES = 2000
 MAX_BYTES = 1024 * 1024
-FILES_PER_SERVICE = 10
+GENERATIONS_PER_SERVICE = 10
+# Of a service that is started anew again and again without a change, or has many pods.
+FILES_PER_SERVICE = 100
 DAYS = 30
 #: How OTLP/JSON lines begin; the runner writes them without spaces.
 SPANS = '{"resourceSpans":'
@@ -146,8 +148,11 @@ def _last_lines(connection: Any, container: str) -> tuple[list[bytes], bool]:
 
 def _prune(folder: Path, own: Path) -> None:
     """Remove what is too much for the service, and what is too old for any."""
-    for path in sorted(own.glob("*.log"))[:-FILES_PER_SERVICE]:
-        path.unlink(missing_ok=True)
+    newest_first = sorted(own.glob("*.log"), reverse=True)
+    generations = list(dict.fromkeys(path.name.split("-")[1] for path in newest_first))[:GENERATIONS_PER_SERVICE]
+    for number, path in enumerate(newest_first):
+        if number >= FILES_PER_SERVICE or path.name.split("-")[1] not in generations:
+            path.unlink(missing_ok=True)
     oldest = time.time() - DAYS * 86400
     for path in folder.glob("*/*.log"):
         if path.stat().st_mtime < oldest:

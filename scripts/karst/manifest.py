@@ -38,6 +38,7 @@ class Service:
         cpus: limit in cores.
         health: HTTP path that answers when it is ready.
         otel: trace it.
+        replicas: how many pods of it run.
         apt: Debian packages it needs.
         python: version it wants (``3.12``).
     """
@@ -56,6 +57,7 @@ class Service:
     cpus: float | None = None
     health: str | None = None
     otel: bool = True
+    replicas: int = 1
     apt: tuple[str, ...] = ()
     python: str | None = None
 
@@ -97,6 +99,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("dir", "folder", "subdir", "subfolder", "workdir", "root"), "did you mean `path`?"),
     **dict.fromkeys(("healthcheck", "health_path", "readiness"), "did you mean `health`?"),
     **dict.fromkeys(("mem", "mem_limit", "ram"), "did you mean `memory`?"),
+    **dict.fromkeys(("scale", "instances", "count", "copies"), "did you mean `replicas`?"),
 }
 """What other tools call it; nearest spelling finds the rest."""
 
@@ -211,6 +214,7 @@ def _service(raw: Any, number: int, base_dir: Path, where: str) -> Service:
         cpus=entry.cpus("cpus"),
         health=entry.http_path("health"),
         otel=entry.flag("otel", True),
+        replicas=entry.replicas("replicas"),
         apt=entry.packages("apt"),
         python=entry.python("python"),
     )

@@ -23,7 +23,7 @@ _IMAGE_PARTS = {
     "builder": "the kit's builder",
     "runner": "the kit's runner",
 }
-_SETTINGS = ("port", "health", "allow", "expose", "memory", "cpus", "otel")
+_SETTINGS = ("port", "health", "allow", "expose", "memory", "cpus", "otel", "replicas")
 # What a setting that is not given means.
 _UNSET = {"port": "found out", "health": "none", "memory": "no limit", "cpus": "no limit"}
 _ROLES = ("pod", "app", "sidecar")

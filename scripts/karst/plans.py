@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from karst.plan_reasons import reasons, shared
+from karst.replicas import service_of
 from karst.terraform import _INSTANCE, step
 
 
@@ -15,6 +16,7 @@ def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     service's own). docs/plans.md has the reasons.
     """
     services: dict[str, dict[str, Any]] = {}
+    done_to: dict[str, dict[str, set[str]]] = {}
     changed: dict[str, dict[str, Any]] = {}
     for change in plan.get("resource_changes", []):
         found = _INSTANCE.search(change.get("address", ""))
@@ -22,16 +24,21 @@ def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if not found or change.get("mode") != "managed" or change.get("deposed"):
             continue
         of_all = found["name"] in ("infra", "edge", "mesh")
-        name = "" if of_all else found["key"] or ""
-        entry = services.setdefault(name, {"action": "none", "steps": {}, "reasons": []})
+        name = "" if of_all else service_of(found["key"] or "")
+        services.setdefault(name, {"action": "none", "steps": {}, "reasons": []})
         done = action(change.get("change", {}).get("actions", []))
+        word = step(found["type"], found["name"], found["key"])
+        done_to.setdefault(name, {}).setdefault(word, set()).add(done)
         if done != "none":
-            word = step(found["type"], found["name"], found["key"])
-            entry["steps"][word] = done
             reason = change.get("action_reason", "")
-            changed.setdefault(name, {})[word] = {**change["change"], "reason": reason}
+            # Of several pods the one that is replaced says why, not one that is added.
+            if done == "replace" or word not in changed.get(name, {}):
+                changed.setdefault(name, {})[word] = {**change["change"], "reason": reason}
     before, after = _outputs(plan)
     for name, entry in services.items():
+        # A step that is not the same for each pod of a service (one more, one fewer) is an update of it.
+        kinds = {word: done.pop() if len(done) == 1 else "update" for word, done in done_to[name].items()}
+        entry["steps"] = {word: done for word, done in kinds.items() if done != "none"}
         entry["action"] = _overall(entry["steps"])
         steps = changed.get(name, {})
         entry["reasons"] = reasons(before.get(name), after.get(name), steps) if name else shared(steps)

@@ -34,6 +34,8 @@ class Health:
         exit_code: how the app ended last; None while it never did.
         kind: server, job, worker, or undecided.
         since_ns: when the status became what it is, in nanoseconds since 1970; 0 when unknown.
+        pods: how many pods the generation has that this is said of.
+        healthy_pods: how many of them are healthy; None for one pod, of which the status says it.
     """
 
     service: str
@@ -46,10 +48,18 @@ class Health:
     restarts: int = 0
     stack: str = ""
     since_ns: int = 0
+    pods: int = 1
+    healthy_pods: int | None = None
 
     @property
     def healthy(self) -> bool:
+        """Whether it serves, be it with fewer pods than it should have."""
         return self.status in HEALTHY
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its pods do."""
+        return self.healthy and self.healthy_pods in (None, self.pods)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         width = max(len(answer.service) for answer in answers)
         for answer in answers:
             print(f"{answer.service:<{width}}  {line(answer)}")
-    return int(Exit.OK if all(answer.healthy for answer in answers) else Exit.UNHEALTHY)
+    return int(Exit.OK if all(answer.whole for answer in answers) else Exit.UNHEALTHY)
 
 
 def line(health: Health) -> str:

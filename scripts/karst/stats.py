@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from karst.containers import Member
 from karst.errors import KarstError
 from karst.stack import Stack
 
@@ -143,9 +144,10 @@ def _count(traffic: Traffic, value: int, code: str, status: str) -> None:
         traffic.refused += value
 
 
-def read(stack: Stack, service: str, path: str = "stats", query: str = "") -> str:
-    """Ask the edge for one service's figures; KarstError when they cannot be had."""
-    url = f"http://127.0.0.1:{stack.ports['metrics']}/services/{service}/{path}"
+def read(stack: Stack, service: str, path: str = "stats", query: str = "", *, pod: str = "") -> str:
+    """Ask the edge for the figures of one service, or of its pod of that name; KarstError when they cannot be had."""
+    where = f"{service}/pods/{pod}" if pod else service
+    url = f"http://127.0.0.1:{stack.ports['metrics']}/services/{where}/{path}"
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             f"{url}?{query}" if query else url, timeout=_TIMEOUT
@@ -156,20 +158,59 @@ def read(stack: Stack, service: str, path: str = "stats", query: str = "") -> st
         raise KarstError(f"the sidecar of `{service}` gives no numbers", hint=str(err)[:200], code="no_stats") from err
 
 
-def look(stack: Stack, services: Iterable[str]) -> dict[str, Sample | None]:
-    """Look at every service at once; None for one whose sidecar does not answer."""
+def look(stack: Stack, services: Mapping[str, Sequence[str]]) -> dict[str, Sample | None]:
+    """Look at every service's pods at once; None for a service when one of its sidecars does not answer.
 
-    def one(service: str) -> Sample | None:
+    ``services`` has the names of each service's running pods, as of `pods_of`: by the service's name the edge asks any.
+    """
+
+    def one(where: tuple[str, str]) -> Sample | None:
         try:
-            return parse(read(stack, service, query=_QUERY), time.monotonic())
+            return parse(read(stack, where[0], query=_QUERY, pod=where[1]), time.monotonic())
         except KarstError:
             return None
 
-    names = list(services)
-    if not names:
+    wanted = [(name, pod) for name, pods in services.items() for pod in (pods if len(pods) > 1 else [""])]
+    if not wanted:
         return {}
-    with ThreadPoolExecutor(max_workers=min(16, len(names))) as pool:
-        return dict(zip(names, pool.map(one, names), strict=True))
+    with ThreadPoolExecutor(max_workers=min(16, len(wanted))) as pool:
+        seen = list(zip(wanted, pool.map(one, wanted), strict=True))
+    return {name: together([sample for (service, _), sample in seen if service == name]) for name in services}
+
+
+def pods_of(members: Sequence[Member]) -> dict[str, list[str]]:
+    """Service → names of the running pods of its newest generation, from the stack's containers, newest first."""
+    newest: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    for pod in members:
+        if pod.role == "pod" and newest.setdefault(pod.service, pod.generation) == pod.generation:
+            found.setdefault(pod.service, [])
+            if pod.state == "running":
+                found[pod.service].append(pod.name)
+    return found
+
+
+def together(samples: Sequence[Sample | None]) -> Sample | None:
+    """The figures of a service's pods as those of one; None when one of them is not there."""
+    there = [sample for sample in samples if sample is not None]
+    if not there or len(there) < len(samples):
+        return None
+    numbers: dict[str, int] = {}
+    for sample in there:
+        for name, value in sample.numbers.items():
+            # Of what cannot be added up, the one that is to be minded first.
+            least = name in ("server.uptime", "server.days_until_first_cert_expiring", "server.live")
+            before = numbers.get(name)
+            numbers[name] = value if before is None else min(before, value) if least else before + value
+
+    def merged(sides: Iterable[Mapping[str, Traffic]]) -> dict[str, Traffic]:
+        summed: dict[str, Traffic] = {}
+        for side in sides:
+            for peer, traffic in side.items():
+                summed[peer] = summed.get(peer, Traffic()) + traffic
+        return summed
+
+    return Sample(there[-1].at, numbers, merged(s.served for s in there), merged(s.called for s in there))
 
 
 def total(traffic: Mapping[str, Traffic]) -> Traffic:

@@ -22,6 +22,7 @@ from karst.errors import Exit, KarstError
 from karst.events import Events
 from karst.external import FAILURES
 from karst.files import write_atomic
+from karst.replicas import service_of
 from karst.stack import Stack
 from karst.toolchain import record
 
@@ -195,7 +196,7 @@ class Terraform:
                 done = hook.get("action", "")
                 self.events.emit(
                     "service",
-                    service=found["key"] or "",
+                    service=service_of(found["key"] or ""),
                     step=part,
                     action="reuse" if (part, done) == ("image", "create") and found["key"] in self._retained else done,
                     state=_HOOKS[kind],

@@ -8,6 +8,7 @@ from karst.stats import Sample, Traffic
 from tests.support.mesh import Mesh
 
 RULES = {"web": ["*"], "api": ["*", "edge"], "no": ["api"]}
+PODS: dict[str, list[str]] = {name: [] for name in RULES}
 WEB, EDGE = "spiffe://karst.local/svc/web", "spiffe://karst.local/ops/edge"
 
 
@@ -24,11 +25,11 @@ def _between(before: Sample | None, now: Sample | None) -> tuple[dict[str, Traff
 def test_each_call_is_counted_by_both_sides_with_who_and_whom(mesh: Mesh) -> None:
     """And nothing else is: not the kit's own questions, not a caller who says he was one of them."""
     stack = resolve(name="figures", metrics_port=mesh.port(9901))
-    before = stats.look(stack, RULES)
+    before = stats.look(stack, PODS)
     assert mesh.call("web", "http://api/one")["status"] == 200
     assert mesh.call("web", "http://api/two", headers={"x-karst-own": "1"})["status"] == 200
     assert mesh.call("web", "http://no/", method="POST")["status"] == 403
-    now = stats.look(stack, RULES)
+    now = stats.look(stack, PODS)
     _, called = _between(before["web"], now["web"])
     served, _ = _between(before["api"], now["api"])
     refused, _ = _between(before["no"], now["no"])

@@ -49,7 +49,7 @@ def test_a_log_kept_twice_is_one_and_old_ones_go(tmp_path: Path) -> None:
     for n in [*range(15), 14]:
         kept_logs.keep(docker_, app(str(n), n, f"g{n}"), tmp_path)
     generations = [kept.generation for kept, _ in kept_logs.read(tmp_path, "shop")]
-    assert generations == [f"g{n}" for n in range(15)][-kept_logs.FILES_PER_SERVICE :]
+    assert generations == [f"g{n}" for n in range(15)][-kept_logs.GENERATIONS_PER_SERVICE :]
     assert not old.exists()
 
 
@@ -68,3 +68,12 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "1-g-x.log").write_text("{")
     assert kept_logs.read(tmp_path, "shop") == []
+
+
+def test_the_pods_of_one_generation_count_once(tmp_path: Path) -> None:
+    docker_ = Docker({f"{n}{pod}": [at(1, "x")] for n in range(20) for pod in "abc"})
+    for n in range(12):
+        for pod in "abc":
+            kept_logs.keep(docker_, app(f"{n}{pod}", n, f"g{n}"), tmp_path)
+    found = [kept.generation for kept, _ in kept_logs.read(tmp_path, "shop")]
+    assert found == [f"g{n}" for n in range(12) for _ in "abc"][-3 * kept_logs.GENERATIONS_PER_SERVICE :]

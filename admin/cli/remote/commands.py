@@ -92,7 +92,7 @@ def health(target: Target, as_json: bool, services: tuple[str, ...]) -> int:
         output.health_table(answers)
     else:
         click.echo("no services are deployed; `iac deploy --file repos.yaml` deploys some", err=True)
-    return int(Exit.OK if all(answer.healthy for answer in answers) else Exit.UNHEALTHY)
+    return int(Exit.OK if all(answer.whole for answer in answers) else Exit.UNHEALTHY)
 
 
 @click.command()

@@ -160,6 +160,50 @@ run "no_key_is_mounted_into_an_app" {
   }
 }
 
+run "replicas_are_pods_of_one_service_and_the_first_keeps_its_address" {
+  command = plan
+
+  override_data {
+    target = data.external.fetch
+    values = {
+      result = {
+        services = <<-JSON
+          {
+            "alpha": {"name": "alpha", "slug": "gh:acme/alpha", "ref": "main", "revision": "1111111111111111111111111111111111111111",
+                      "source": "/src/alpha", "tree": "aa", "path": null, "entrypoint": null, "args": [], "port": null, "env": {"A": "1"},
+                      "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": null, "otel": true,
+                      "replicas": 3, "missing": []},
+            "beta":  {"name": "beta", "slug": "dir:beta", "ref": "", "revision": "dir-222222222222",
+                      "source": "/src/beta", "tree": "bb", "path": null, "entrypoint": null, "args": [], "port": 9000, "env": {},
+                      "secrets": ["TOKEN"], "allow": ["alpha"], "expose": true, "memory": "1g", "cpus": 0.5, "health": "/ready", "otel": false, "missing": []}
+          }
+        JSON
+      }
+    }
+  }
+
+  assert {
+    condition     = toset(keys(docker_container.pod)) == toset(["alpha", "alpha~2", "alpha~3", "beta"])
+    error_message = "The first pod has the service's name alone."
+  }
+  assert {
+    condition     = alltrue([for key in ["alpha", "alpha~2", "alpha~3"] : one(docker_container.pod[key].networks_advanced).aliases == toset(["alpha"])])
+    error_message = "All of them carry the service's name on the network."
+  }
+  assert {
+    condition     = length(distinct([for key in ["alpha", "alpha~2", "alpha~3"] : docker_container.pod[key].name])) == 3
+    error_message = "Each container has a name of its own."
+  }
+  assert {
+    condition     = toset(keys(terraform_data.gate)) == toset(["alpha", "beta"]) && length(docker_image.app) == 2
+    error_message = "There is one gate and one image a service."
+  }
+  assert {
+    condition     = output.services["alpha"].generation == run.one_pod_of_three_containers_for_each_service.services["alpha"].generation
+    error_message = "More pods are no new generation: those that run stay."
+  }
+}
+
 run "a_stack_name_with_capitals_is_refused" {
   command = plan
   variables {
