@@ -99,7 +99,8 @@ def rotate(
 @_SECRETS
 @click.pass_context
 def renew(ctx: click.Context, as_json: bool, secrets_dir: str | None) -> int:
-    """Issue anew what is due, and nothing else: for a timer. Needs no Docker."""
+    """Issue anew what is due, and nothing else: for a timer. Needs no Docker, unless that is on another machine."""
+    from karst import containers, deliver
     from karst.identity import inventory
 
     stack = resolve(name=ctx.obj, secrets_dir=secrets_dir or ctx.meta["secrets_dir"])
@@ -108,6 +109,9 @@ def renew(ctx: click.Context, as_json: bool, secrets_dir: str | None) -> int:
     with store.locked():
         before = {one.name: leaf.fingerprint for one in known if (leaf := store.leaf(one))}
         issued = store.ensure(known)
+    if stack.uploads:
+        with containers.engine() as docker:
+            deliver.to_stack(docker, stack.name, store.root)
     renewed = [one for one in issued if before.get(one.identity.name) != one.fingerprint]
     if as_json:
         from admin.cli import output

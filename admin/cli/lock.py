@@ -72,7 +72,7 @@ def holder(stack: Stack) -> dict[str, Any] | None:
 
 
 def state_locked(stack: Stack) -> bool:
-    """Whether a living Terraform holds the state."""
+    """Whether a living Terraform holds the state; one that is kept elsewhere, Terraform itself asks for its lock."""
     try:
         with stack.state_file.open("r+b") as handle:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

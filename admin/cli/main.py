@@ -59,12 +59,15 @@ def _afar() -> dict[str, click.Command]:
 
 @click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--stack", metavar="NAME", help="Stack to work on (KARST_STACK; default karst).")
+@click.option("--env", metavar="ROOT", help="Root module, a folder of envs/ (KARST_ENV; default local).")
 @click.option("--url", metavar="URL", envvar="KARST_URL", help="Work through the admin app at URL (KARST_URL).")
 @click.option("--socket", metavar="PATH", envvar="KARST_SOCKET", help="… or at its Unix socket (KARST_SOCKET).")
 @click.pass_context
-def cli(ctx: click.Context, stack: str | None, url: str | None, socket: str | None) -> None:
+def cli(ctx: click.Context, stack: str | None, env: str | None, url: str | None, socket: str | None) -> None:
     """From a list of git repositories to running, mutually authenticated services on a Docker host."""
     load_dotenv()
+    if env:
+        os.environ["KARST_ENV"] = env
     ctx.obj = stack
     if _is_afar(ctx) and ctx.invoked_subcommand not in ANYWHERE:
         from admin.cli.remote.target import choose

@@ -19,8 +19,8 @@ from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
 from admin.cli.status import note_run
-from karst import containers, discovery, kept_logs, manifest, plans, preflight, settled
-from karst.errors import Exit, KarstError, UnhealthyError, UsageError
+from karst import containers, discovery, kept_logs, manifest, plans, preflight, settled, state
+from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import write_atomic
 from karst.health import ask
@@ -92,8 +92,11 @@ def rollback(
 class Run:
     """One run that holds the stack's lock."""
 
-    def __init__(self, stack: Stack, events: Events, verb: str, *, hold: bool = True, refresh: bool = False) -> None:
+    def __init__(
+        self, stack: Stack, events: Events, verb: str, *, hold: bool = True, refresh: bool = False, wait: float = 0
+    ) -> None:
         self.stack = stack
+        self.wait = wait
         self.events = events
         self.verb = verb
         self.answers: list[Health] = []
@@ -104,7 +107,7 @@ class Run:
     @functools.cached_property
     def terraform(self) -> Terraform:
         """Looked for when it is needed: a wrong list or a missing engine is told first."""
-        return Terraform(self.stack, self.events)
+        return Terraform(self.stack, self.events, wait=self.wait)
 
     def plan_and_apply(self) -> int:
         members = self.fast.members()
@@ -175,13 +178,14 @@ class Run:
             outcome = self.terraform.plan(quiet=True)
             if outcome.exit_code in (0, 2) and not outcome.interrupted:
                 return
+            self._check_lock(outcome)
             if outcome.interrupted or not self.holding.take(self.holding.reported()):
                 for told in outcome.untold:
                     self.events.emit("diagnostic", **told)
                 self._failed(outcome, "the plan failed, and nothing was changed")
 
     def destroy(self, *, keep_images: bool) -> int:
-        if not self.stack.state_file.exists():
+        if not state.exists(self.stack):
             with self._phase("leftovers"):
                 sweeping.without_state(self.stack, self.events, images=not keep_images)
             return int(Exit.OK)
@@ -192,6 +196,7 @@ class Run:
             outcome = self.terraform.plan(destroy=True)
             if outcome.exit_code == 2:
                 outcome = self.terraform.apply()
+            self._check_lock(outcome)
             self._drop_plan()
             if not outcome.ok:
                 self._failed(outcome, "the destroy did not finish; run it again")
@@ -208,8 +213,18 @@ class Run:
         with self._phase("apply"):
             self._keep_logs(plan)
             outcome = self.terraform.apply(plans.retained(plan))
+            self._check_lock(outcome)
             # A plan can be applied once: what is left of it would only be called stale.
             self._drop_plan()
+        if outcome.stale and self.wait and self.verb == "deploy":
+            self.events.emit("log", line="somebody else deployed meanwhile: planning again")
+            return self.plan_and_apply()
+        if outcome.stale:
+            raise BusyError(
+                f"somebody else changed stack `{self.stack.name}` after this plan was made; nothing was done",
+                hint="plan again; `iac deploy --lock-wait SECONDS` does so by itself",
+                code="busy",
+            )
         if outcome.interrupted:
             self._failed(outcome, "interrupted; the state is saved, and the next deploy goes on from here")
         unbuilt = self._explain_builds(outcome, plan)
@@ -270,6 +285,13 @@ class Run:
         return int(Exit.OK)
 
     def _probe(self, patience: float = 10, members: list[Member] | None = None) -> None:
+        if self.stack.uploads:
+            from karst import deliver
+
+            with containers.engine() as docker:  # a host that was started again since has none of its keys
+                brought = deliver.to_stack(docker, self.stack.name, self.stack.secrets_dir)
+            if brought:
+                self.events.emit("log", line=f"brought keys to {', '.join(sorted(one.service for one in brought))}")
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + patience
@@ -284,6 +306,15 @@ class Run:
     def failure(self, error: KarstError) -> KarstError:
         """The error that the run ends with, with a sentence for each held service."""
         return error if error.code == "held" else self.holding.error(error) or error
+
+    def _check_lock(self, outcome: Outcome) -> None:
+        """A state that is kept elsewhere may be held from another machine; who that is, its lock does not tell."""
+        if outcome.locked:
+            raise BusyError(
+                f"stack `{self.stack.name}` is busy: somebody holds its state ({self.stack.backend})",
+                hint="wait for it (--lock-wait SECONDS); `iac status` where they work says who",
+                code="busy",
+            )
 
     def _failed(self, outcome: Outcome, message: str) -> None:
         if outcome.interrupted:
@@ -324,7 +355,7 @@ def _run(
     """Hold the lock, run, and end the event stream with `result`, whatever happened; ``as_json`` prints only that."""
     as_json = as_json and not as_events
     events = Events(ndjson(sys.stdout) if as_events else output.human(), *([output.result_only] if as_json else []))
-    run = Run(stack, events, verb, hold=hold, refresh=refresh)
+    run = Run(stack, events, verb, hold=hold, refresh=refresh, wait=wait)
     error: KarstError | None = None
     code = int(Exit.FAILED)
     # As Ctrl-C, so that the event stream gets its end. While Terraform runs, it has a handler of its own.

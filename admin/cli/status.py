@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from admin.cli import lock, output
-from karst import containers, leftovers, lockfile
+from karst import containers, leftovers, lockfile, state
 from karst.containers import Member
 from karst.errors import KarstError
 from karst.files import write_atomic
@@ -48,8 +48,8 @@ def show(stack: Stack, *, as_json: bool) -> int:
 def collect(stack: Stack, members: Sequence[Member]) -> dict[str, Any]:
     """The status as plain values (docs/plans.md has the form)."""
     last = _last_run(stack)
-    known = leftovers.recorded(stack.state_file)
-    replaced = leftovers.deposed(stack.state_file)
+    with state.copy(stack) as path:
+        known, replaced = leftovers.recorded(path), leftovers.deposed(path)
     held, rolled_back = last.get("held") or {}, _rolled_back(stack)
     pods: dict[tuple[str, str], list[Member]] = {}
     for member in members:

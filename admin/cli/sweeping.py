@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
-from karst import containers, leftovers
+from karst import containers, leftovers, state
 from karst.events import Events
 from karst.stack import Stack
 
 
 def before_apply(stack: Stack, events: Events) -> None:
     """After a Terraform that was killed: what it made without a record of it can have a name that is needed now."""
+    if stack.remote_state:  # what is new and in no state may be somebody else's deploy
+        return
     try:
         since = float(stack.unfinished_file.read_text())
     except (OSError, ValueError):
@@ -21,8 +24,9 @@ def before_apply(stack: Stack, events: Events) -> None:
 
 def after_apply(stack: Stack, events: Events) -> None:
     """Remove the stack's containers that are in no state: they are on the network, and could get requests."""
-    with containers.engine() as docker:
-        _tell(events, leftovers.sweep(docker, stack.name, stack.state_file))
+    before = time.time() - leftovers.SOMEBODYS_SECONDS if stack.remote_state else float("inf")
+    with containers.engine() as docker, state.copy(stack) as path:
+        _tell(events, leftovers.sweep(docker, stack.name, path, before))
 
 
 def by_label(stack: Stack, *, images: bool) -> int:

@@ -17,6 +17,9 @@ module "karst_mesh" {
   ports         = var.ports
   secrets_dir   = local.secrets_dir
   cert_lifetime = var.cert_lifetime
+
+  identity_delivery = var.identity_delivery
+
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
 }
@@ -34,6 +37,9 @@ module "karst_service" {
   edge          = module.karst_mesh.edge
   secrets_dir   = local.secrets_dir
   cert_lifetime = var.cert_lifetime
+
+  identity_delivery = var.identity_delivery
+
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
   build_secrets = var.build_secrets

@@ -55,6 +55,13 @@ variable "secrets_dir" {
   nullable    = false
 }
 
+variable "identity_delivery" {
+  description = "How keys reach their containers: `bind` (the secrets folder is on the Docker host), `memory` or `disk` (it is not; docs/production.md)."
+  type        = string
+  default     = "bind"
+  nullable    = false
+}
+
 variable "cert_lifetime" {
   description = "How long a certificate is valid, `1h` to `90d`; it is renewed with a third of that left. Empty: KARST_CERT_LIFETIME, else `7d`."
   type        = string

@@ -14,6 +14,9 @@ locals {
     "karst.service" = "edge"
     "karst.role"    = "edge"
   }
+
+  uploads  = var.identity_delivery != "bind"
+  identity = jsondecode(data.external.identity.result.services)["ops/edge"]
 }
 
 resource "docker_network" "mesh" {
@@ -69,7 +72,7 @@ resource "docker_container" "edge" {
   name       = "${var.stack}-edge"
   image      = docker_image.edge.image_id
   entrypoint = ["/opt/karst/edge"]
-  user       = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+  user       = local.uploads ? "10001:10001" : "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
   restart    = "unless-stopped"
   read_only  = true
   tmpfs = {
@@ -99,8 +102,8 @@ resource "docker_container" "edge" {
   }
 
   mounts {
-    type      = "bind"
-    source    = jsondecode(data.external.identity.result.services)["ops/edge"].dir
+    type      = local.uploads ? "volume" : "bind"
+    source    = local.uploads ? docker_volume.keeper[0].name : local.identity.dir
     target    = "/secrets"
     read_only = true
   }

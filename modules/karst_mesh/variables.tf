@@ -23,7 +23,7 @@ variable "network_name" {
 }
 
 variable "secrets_dir" {
-  description = "Folder in which the CA and the identities are kept; the development CA is made there when it holds none. It must be on the Docker host."
+  description = "Folder in which the CA and the identities are kept; the development CA is made there when it holds none. With the delivery `bind` it must be on the Docker host."
   type        = string
   nullable    = false
 }
@@ -50,6 +50,25 @@ variable "trust_domain" {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
     error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
   }
+}
+
+variable "identity_delivery" {
+  description = "How the edge's key reaches its container: `bind` mounts the secrets folder, which must be on the Docker host; `memory` sends it over Docker's API into memory of a host elsewhere, until its next restart (`iac heal` and `iac deploy` send it again); `disk` sends it into a Docker volume, where it lies in clear."
+  type        = string
+  default     = "bind"
+  nullable    = false
+
+  validation {
+    condition     = contains(["bind", "memory", "disk"], var.identity_delivery)
+    error_message = "The delivery must be `bind`, `memory` or `disk`, for example `memory` for a Docker host elsewhere."
+  }
+}
+
+variable "docker_host" {
+  description = "The engine that the `docker` provider of this module was given, for the delivery of the key, for example `ssh://deploy@host`. Empty: DOCKER_HOST, as for the provider."
+  type        = string
+  default     = ""
+  nullable    = false
 }
 
 variable "base_image" {

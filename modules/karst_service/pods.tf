@@ -58,6 +58,7 @@ locals {
         KARST_HEALTH   = service.health == null ? "" : service.health
         KARST_KIND     = service.detection.kind
       },
+      local.uploads && service.identity.app_secrets != "" ? { KARST_AWAIT = "/run/secrets/.delivered" } : {},
     )
   }
 
@@ -70,7 +71,7 @@ locals {
       local.envoy_configs[name],
       local.app_env[name],
       service.identity.app_secrets_digest,
-      [data.external.identity.result.uid, data.external.identity.result.gid],
+      [local.key_owner.uid, local.key_owner.gid],
       # The provider replaces a container to change it: alone, the new app would find its ports taken by the old one.
       service.cpus,
     ])), 0, 12)
@@ -91,7 +92,7 @@ locals {
       envoy    = substr(sha256(local.envoy_configs[name]), 0, 12)
       secrets  = service.identity.app_secrets_digest
       identity = service.identity.fingerprint
-      owner    = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+      owner    = "${local.key_owner.uid}:${local.key_owner.gid}"
     })
   }
 
@@ -165,6 +166,19 @@ resource "docker_container" "pod" {
   memory        = 32
   memory_swap   = 32
 
+  # Where keys.tf delivers to: writable here alone, and only to the user that they belong to.
+  dynamic "mounts" {
+    for_each = merge(
+      local.uploads ? { "/secrets" = docker_volume.keys[each.key].name } : {},
+      contains(keys(local.secret_bearers), each.key) ? { "/app-secrets" = docker_volume.app_secrets[each.key].name } : {},
+    )
+    content {
+      type   = "volume"
+      source = mounts.value
+      target = mounts.key
+    }
+  }
+
   dynamic "labels" {
     for_each = merge(local.pod_labels[each.key], { "karst.role" = "pod" })
     content {
@@ -207,9 +221,11 @@ resource "docker_container" "app" {
   }
 
   dynamic "mounts" {
-    for_each = compact([local.services[each.value.service].identity.app_secrets])
+    for_each = local.services[each.value.service].identity.app_secrets == "" ? [] : [
+      local.uploads ? docker_volume.app_secrets[each.key].name : local.services[each.value.service].identity.app_secrets
+    ]
     content {
-      type      = "bind"
+      type      = local.uploads ? "volume" : "bind"
       source    = mounts.value
       target    = "/run/secrets"
       read_only = true
@@ -233,6 +249,8 @@ resource "docker_container" "app" {
     create_before_destroy = true
     ignore_changes        = [name]
   }
+
+  depends_on = [terraform_data.keys]
 }
 
 # Envoy. It runs as the numeric owner of its key, so that a 0600 key needs nobody to be root.
@@ -243,7 +261,7 @@ resource "docker_container" "sidecar" {
   image        = docker_image.infra["sidecar"].image_id
   entrypoint   = ["/opt/karst/sidecar"]
   network_mode = "container:${docker_container.pod[each.key].id}"
-  user         = "${data.external.identity.result.uid}:${data.external.identity.result.gid}"
+  user         = "${local.key_owner.uid}:${local.key_owner.gid}"
   restart      = "unless-stopped"
   read_only    = true
   tmpfs = {
@@ -262,8 +280,8 @@ resource "docker_container" "sidecar" {
   memory_swap           = 256
 
   mounts {
-    type      = "bind"
-    source    = local.services[each.value.service].identity.dir
+    type      = local.uploads ? "volume" : "bind"
+    source    = local.uploads ? docker_volume.keys[each.key].name : local.services[each.value.service].identity.dir
     target    = "/secrets"
     read_only = true
   }
@@ -305,7 +323,7 @@ resource "terraform_data" "gate" {
     command     = "exec \"$KARST_GATE\""
     interpreter = ["/bin/sh", "-c"]
     quiet       = true
-    environment = {
+    environment = merge(local.engine_environment, {
       KARST_GATE    = "${local.scripts}/gate"
       KARST_SERVICE = each.key
       KARST_STACK   = var.stack
@@ -321,7 +339,7 @@ resource "terraform_data" "gate" {
       KARST_TRUST_DOMAIN = var.trust_domain
       KARST_GATE_TIMEOUT = var.gate_timeout
       KARST_LOG_DIR      = var.log_dir == "" ? "" : abspath(var.log_dir)
-    }
+    })
   }
 
   lifecycle {

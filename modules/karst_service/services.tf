@@ -67,6 +67,8 @@ locals {
       detection = local.detected[name]
       image     = local.rendered[name]
       identity  = local.identified[name]
+      memory    = service.memory == null ? var.limits.memory : service.memory
+      cpus      = service.cpus == null ? var.limits.cpus : service.cpus
     })
   }
 }

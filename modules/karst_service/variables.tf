@@ -76,7 +76,7 @@ variable "network_name" {
 }
 
 variable "secrets_dir" {
-  description = "Folder with the CA (`ca.pem`, `ca.key`) in which the identities are kept. It must be on the Docker host."
+  description = "Folder with the CA (`ca.pem`, `ca.key`) in which the identities are kept. With the delivery `bind` it must be on the Docker host."
   type        = string
   nullable    = false
 }
@@ -103,6 +103,25 @@ variable "trust_domain" {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
     error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
   }
+}
+
+variable "identity_delivery" {
+  description = "How keys and secrets reach their containers: `bind` mounts the secrets folder, which must be on the Docker host; `memory` sends them over Docker's API into memory of a host elsewhere, until its next restart (`iac heal` and `iac deploy` send them again); `disk` sends them into Docker volumes, where they lie in clear."
+  type        = string
+  default     = "bind"
+  nullable    = false
+
+  validation {
+    condition     = contains(["bind", "memory", "disk"], var.identity_delivery)
+    error_message = "The delivery must be `bind`, `memory` or `disk`, for example `memory` for a Docker host elsewhere."
+  }
+}
+
+variable "docker_host" {
+  description = "The engine that the `docker` provider of this module was given, for the gate and the delivery of keys, for example `ssh://deploy@host`. Empty: DOCKER_HOST, as for the provider."
+  type        = string
+  default     = ""
+  nullable    = false
 }
 
 variable "edge" {
@@ -167,6 +186,21 @@ variable "envoy_spans" {
   type        = bool
   default     = false
   nullable    = false
+}
+
+variable "limits" {
+  description = "Memory and cores of an app whose entry gives none. Null: no limit."
+  type = object({
+    memory = optional(string)
+    cpus   = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*[kmg]$", coalesce(var.limits.memory, "1m"))) && coalesce(var.limits.cpus, 1) >= 0.01
+    error_message = "The limits must be an amount of memory and a number of cores, for example { memory = \"512m\", cpus = 1 }."
+  }
 }
 
 variable "gate_timeout" {

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from karst import dial
 from karst.errors import KarstError, UsageError, did_you_mean
 
 STACK, SERVICE, ROLE = "karst.stack", "karst.service", "karst.role"
@@ -21,7 +22,7 @@ class Member:
         id: full container id.
         name: name without the leading slash.
         service: service it belongs to, ``edge`` for the edge.
-        role: ``pod``, ``app``, ``sidecar`` or ``edge``.
+        role: ``pod``, ``app``, ``sidecar``, ``edge``, or ``keeper``, which holds the edge's key.
         revision: revision of the service's source.
         generation: hash of everything the pod is made of.
         state: Docker's word: created, running, restarting, exited …
@@ -29,6 +30,7 @@ class Member:
         pod_id: id of the container whose network namespace it is in; its own id for a pod.
         allow: who may call the service: names, ``edge`` for the front door, ``*`` for every service.
         networks: ids of the networks it is on itself.
+        mounts: where in it something is mounted.
     """
 
     id: str
@@ -42,12 +44,15 @@ class Member:
     pod_id: str
     allow: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
 
 
 def client(timeout: int = 30) -> Any:
     """A Docker client for the engine that DOCKER_HOST names; KarstError when no engine answers."""
     import docker
 
+    if dial.by_ssh():
+        return _by_ssh(timeout)
     try:
         connection = docker.from_env(timeout=timeout)
         connection.ping()
@@ -58,6 +63,25 @@ def client(timeout: int = 30) -> Any:
             code="no_docker",
         ) from err
     return connection
+
+
+def _by_ssh(timeout: int) -> Any:
+    import docker
+    from requests.exceptions import RequestException
+
+    from karst import ssh_adapter
+
+    way = dial.Ssh(dial.docker_host())
+    try:
+        return ssh_adapter.client(way, timeout)
+    except (docker.errors.DockerException, RequestException, OSError) as err:
+        reason = way.why() or type(err).__name__
+        way.close()
+        raise KarstError(
+            f"no Docker engine answers at DOCKER_HOST ({dial.docker_host()}): {reason}",
+            hint="`ssh HOST docker version` has to work without a question: key, known_hosts, the docker group there",
+            code="no_docker",
+        ) from err
 
 
 @contextlib.contextmanager
@@ -134,6 +158,7 @@ def member(row: Mapping[str, Any]) -> Member:
                 if one.get("NetworkID")
             )
         ),
+        mounts=tuple(sorted(one["Destination"] for one in row.get("Mounts") or () if one.get("Destination"))),
     )
 
 

@@ -1,7 +1,7 @@
-"""What Terraform recorded of a stack's containers, read from its local state: ids, generations, and what is deposed.
+"""What Terraform recorded of a stack's containers, read from its state: ids, generations, and what is deposed.
 
-Only what names and describes containers is looked at. A stack whose state is elsewhere (a root of your own, a remote
-backend) has no record here; then the labels of the containers have to do.
+Only what names and describes containers is looked at. A stack whose state cannot be had (a root of your own, a backend
+that does not answer) has no record here; then the labels of the containers have to do.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from karst.errors import KarstError
 from karst.replicas import number_of, service_of
 from karst.stack import Stack
+from karst.state import pull
 
 ROLES = ("pod", "app", "sidecar")
 
@@ -38,8 +40,8 @@ class Recorded:
 def recorded(stack: Stack) -> list[Recorded] | None:
     """The containers of the stack's state; None when there is no state here that could be read."""
     try:
-        state = json.loads(stack.state_file.read_text())
-    except (OSError, ValueError):
+        state = json.loads(pull(stack))
+    except (OSError, ValueError, KarstError):
         return None
     if not isinstance(state, dict) or state.get("version") != 4:
         return None

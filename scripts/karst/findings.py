@@ -7,13 +7,14 @@ the certificates in the secrets folder; the services themselves are asked elsewh
 
 from __future__ import annotations
 
-import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from karst import containers
+from karst import containers, doors, leftovers
 from karst.containers import Member
 from karst.deployed import ROLES, Recorded, recorded
 from karst.errors import KarstError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ERROR, WARNING = "error", "warning"
 #: What `iac heal` does about it; "deploy" and "" are what it cannot do.
 RESTART, CONNECT, UPDATE, RENEW, REMOVE, DEPLOY = "restart", "connect", "update", "renew", "remove", "deploy"
+DELIVER = "deliver"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Finding:
         service: whose; "" for the stack's own parts.
         severity: ``error`` (something does not work, or is about to) or ``warning``.
         message: one sentence.
-        fix: restart, connect, update, renew or remove, by `iac heal`; deploy, or "" for what only people can do.
+        fix: restart, connect, deliver, update, renew or remove, by `iac heal`; deploy; "" for what only people can do.
         container: full id of the container concerned, or "".
     """
 
@@ -60,12 +62,14 @@ class Look:
         inspected: Docker's `inspect` by container id.
         record: what Terraform recorded; None when its state is not here.
         network: whether the stack's network exists.
+        lacking: ids of the containers that do not hold the keys that were to be delivered to them.
     """
 
     members: list[Member]
     inspected: dict[str, dict[str, Any]]
     record: list[Recorded] | None
     network: bool
+    lacking: frozenset[str] = frozenset()
 
     def services(self) -> list[str]:
         """Every service that has containers or should have some."""
@@ -98,7 +102,17 @@ def look(stack: Stack, docker: Any) -> Look:
         inspected,
         recorded(stack),
         any(one["Name"] == stack.network for one in networks),
+        _lacking(docker, members, stack.secrets_dir),
     )
+
+
+def _lacking(docker: Any, members: Sequence[Member], secrets_dir: Path) -> frozenset[str]:
+    from karst import deliver
+
+    try:
+        return frozenset(p.container for p in deliver.missing(docker, deliver.parcels(members, secrets_dir)))
+    except KarstError:  # that a file is missing here is told with the certificates
+        return frozenset()
 
 
 def diagnose(stack: Stack, seen: Look, store: Store, names: Sequence[str] = ()) -> list[Finding]:
@@ -120,6 +134,13 @@ def _shared(stack: Stack, seen: Look) -> list[Finding]:
     if not seen.network:
         text = f"the network `{stack.network}` does not exist, so that no pod can start again"
         return [Finding("network_missing", "", ERROR, text, DEPLOY)]
+    keeper = next((m for m in seen.members if m.role == "keeper"), None)
+    if keeper is not None and keeper.state != "running":
+        text = f"the keeper of the edge's key is {_state(seen, keeper)}"
+        return [Finding("edge_down", "", ERROR, text, RESTART, keeper.id)]
+    if keeper is not None and keeper.id in seen.lacking:
+        text = f"the edge does not hold the key that {stack.secrets_dir} has for it: its host was started again"
+        return [Finding("keys_missing", "", ERROR, text, DELIVER, keeper.id)]
     edge = next((m for m in seen.members if m.role == "edge"), None)
     if edge is None:
         if seen.record is None:  # a root of one's own may do without
@@ -127,7 +148,7 @@ def _shared(stack: Stack, seen: Look) -> list[Finding]:
         return [Finding("edge_missing", "", ERROR, "the edge's container is gone: nothing on the host can ask", DEPLOY)]
     if edge.state != "running":
         return [Finding("edge_down", "", ERROR, f"the edge is {_state(seen, edge)}", RESTART, edge.id)]
-    if not _listens(stack.edge):
+    if not doors.listens(stack.edge):
         text = f"the edge runs, and nothing listens at {stack.edge[0]}:{stack.edge[1]}"
         return [Finding("edge_down", "", ERROR, text, RESTART, edge.id)]
     return _drift(seen, edge, "edge")
@@ -148,9 +169,15 @@ def _service(stack: Stack, seen: Look, service: str) -> list[Finding]:
                 found.append(Finding("member_missing", service, ERROR, text, DEPLOY))
             else:
                 found += _member(stack, seen, f"{role}{which}", member, pod)
+        if pod is not None and pod.id in seen.lacking:
+            text = (
+                f"its pod{which} does not hold the keys that {stack.secrets_dir} has for it: its host was started again"
+            )
+            found.append(Finding("keys_missing", service, ERROR, text, DELIVER, pod.id))
     keep = {identifier for ids in current for identifier in ids.values()}
+    young = time.time() - leftovers.SOMEBODYS_SECONDS if stack.remote_state else float("inf")
     for member in seen.members:
-        if member.service == service and member.role in ROLES and member.id not in keep:
+        if member.service == service and member.role in ROLES and member.id not in keep and member.created < young:
             text = f"{member.name} ({member.state}) is left of another generation"
             found.append(Finding("leftover", service, WARNING, text, REMOVE, member.id))
     return found
@@ -280,11 +307,3 @@ def _state(seen: Look, member: Member) -> str:
     state = seen.inspected[member.id]["State"]
     why = f": {state['Error']}" if state.get("Error") else f" (exit code {state.get('ExitCode', 0)})"
     return f"{member.state}{'' if member.state in ('created', 'paused') else why}"
-
-
-def _listens(address: tuple[str, int]) -> bool:
-    try:
-        with socket.create_connection(address, 2):
-            return True
-    except OSError:
-        return False

@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from karst import containers
+from karst import containers, dial
+from karst.doors import Door
 from karst.errors import KarstError, UnhealthyError, UsageError
 
 if TYPE_CHECKING:
     from karst.probe import Health
 
 POLL_SECONDS = 0.1
+POLL_SECONDS_ELSEWHERE = 0.5  # each question there starts a process in the edge
 LOG_LINES = 15
 
 
@@ -36,12 +38,12 @@ class Pod:
     Attributes:
         id: id of its container.
         name: name of its container, which is also its name on the network.
-        address: host and port to ask at: the edge, or the pod itself where there is no edge.
+        address: where to ask: the edge, or the pod itself where there is no edge.
     """
 
     id: str
     name: str
-    address: tuple[str, int]
+    address: Door
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Gate:
             return cls(
                 service=env["KARST_SERVICE"],
                 stack=env["KARST_STACK"],
-                pods=_pods(json.loads(env["KARST_PODS"]), env.get("KARST_EDGE", "")),
+                pods=_pods(json.loads(env["KARST_PODS"]), env["KARST_STACK"], env.get("KARST_EDGE", "")),
                 secrets_dir=Path(env["KARST_SECRETS_DIR"]),
                 trust_domain=env.get("KARST_TRUST_DOMAIN", "karst.local"),
                 timeout=float(env.get("KARST_GATE_TIMEOUT", "60")),
@@ -145,7 +147,7 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
             return health
         if health.status == "FAILED" or time.monotonic() >= deadline:
             break
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS_ELSEWHERE if dial.is_elsewhere() else POLL_SECONDS)
     if health.healthy:
         reason = f"the app listens on port {health.app_port}, and its sidecar does not get through to it"
         return dataclasses.replace(health, status="NOT_SERVING", reason=reason)
@@ -234,12 +236,12 @@ def last_words(gate: Gate, docker: Any, pod: Pod) -> list[str]:
     return [f"last {len(lines)} lines of {gate.service}:", *(f"  | {line}" for line in lines)] if lines else []
 
 
-def _pods(rows: Any, edge: str) -> tuple[Pod, ...]:
+def _pods(rows: Any, stack: str, edge: str) -> tuple[Pod, ...]:
     if not isinstance(rows, list) or not rows:
         raise ValueError("a list of pods")
-    return tuple(Pod(one["id"], one["name"], _address(edge or f"{one['address']}:15000")) for one in rows)
+    return tuple(Pod(one["id"], one["name"], _door(one, stack, edge)) for one in rows)
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host, int(port)
+def _door(row: Mapping[str, Any], stack: str, edge: str) -> Door:
+    host, _, port = (edge or f"{row['address']}:15000").rpartition(":")
+    return Door(host, int(port), stack, container="" if edge else row["id"])

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from karst import deliver
 from karst import findings as found
 from karst.deployed import ROLES
 from karst.errors import KarstError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 # How long a member may take to stop. Of one whose network is dead nothing is lost.
-GRACE = {"pod": 3, "app": 15, "sidecar": 30, "edge": 10}
+GRACE = {"pod": 3, "app": 15, "sidecar": 30, "edge": 10, "keeper": 3}
 NOTICE_SECONDS = 3.0
 
 
@@ -35,7 +36,7 @@ class Step:
     """One thing to do.
 
     Attributes:
-        action: restart, connect, update, renew, remove.
+        action: restart, connect, deliver, update, renew, remove.
         service: "" for the stack's own parts.
         role: of the container, "" for a certificate.
         name: of the container or the identity.
@@ -68,13 +69,15 @@ def steps(seen: Look, problems: Sequence[Finding]) -> list[Step]:
     def of(fix: str, *, service: str | None = None) -> list[Finding]:
         return [p for p in problems if p.fix == fix and (service is None or p.service == service)]
 
-    planned = [step(found.RESTART, p) for p in of(found.RESTART, service="")]
+    planned = [step(found.DELIVER, p) for p in of(found.DELIVER, service="")]
+    planned += [step(found.RESTART, p) for p in of(found.RESTART, service="")]
     if renewals := of(found.RENEW):
         planned.append(step(found.RENEW, renewals[0]))
     for service in sorted({p.service for p in problems if p.service}):
         if any(p.code in ("member_missing", "drift_image") for p in problems if p.service == service):
             continue  # a part of it is gone: what is left is replaced as a whole
         planned += [step(found.CONNECT, p) for p in of(found.CONNECT, service=service)]
+        planned += [step(found.DELIVER, p) for p in of(found.DELIVER, service=service)]
         planned += [step(found.UPDATE, p) for p in of(found.UPDATE, service=service)]
         planned += _restarts(seen, service, of(found.RESTART, service=service), step)
     planned += [step(found.UPDATE, p) for p in of(found.UPDATE, service="")]
@@ -166,6 +169,10 @@ class Healer:
             limits |= {"mem_limit": f"{then['memory']}m", "memswap_limit": f"{swap}m"}
         self.docker.api.update_container(step.container, **limits)
 
+    def _deliver(self, step: Step, seen: Look) -> None:
+        member = next(m for m in seen.members if m.id == step.container)
+        deliver.deliver(self.docker, deliver.parcels([member], self.store.root))
+
     def _renew(self, _step: Step, seen: Look) -> None:
         from karst.identity.names import Identity
 
@@ -175,6 +182,7 @@ class Healer:
             for name in {*seen.services(), "ops/edge", "ops/operator"} - set(known):
                 known[name] = Identity.parse(name, network=self.stack.network, trust_domain=domain)
             self.store.ensure(known.values())
+        deliver.deliver(self.docker, deliver.parcels(seen.members, self.store.root))
         time.sleep(NOTICE_SECONDS)  # each Envoy sees its folder change by itself
 
     def _remove(self, step: Step, seen: Look) -> None:

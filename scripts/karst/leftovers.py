@@ -20,6 +20,9 @@ from karst.errors import KarstError
 
 _STOP_SECONDS = 40  # longer than the longest drain of a sidecar at its default
 _SKEW = 2.0
+#: With a state that others can use, too, what no state knows may be what somebody is deploying from another machine:
+#: the longest gate takes an hour.
+SOMEBODYS_SECONDS = 2 * 3600
 
 
 def recorded(state_file: Path) -> dict[str, set[str]]:
@@ -55,11 +58,11 @@ def _instances(state_file: Path) -> list[tuple[str, str, bool]]:
         ) from err
 
 
-def unrecorded(members: Sequence[Member], known: dict[str, set[str]]) -> list[Member]:
+def unrecorded(members: Sequence[Member], known: dict[str, set[str]], before: float = float("inf")) -> list[Member]:
     """Containers of the stack that the state does not know.
 
     A running one counts when its pod is on the stack's own network: a stack of the same name that another state
-    describes is somebody else's.
+    describes is somebody else's. What was made at ``before`` (epoch) or later does not count.
     """
     ids, networks = known.get("docker_container", set()), known.get("docker_network", set())
     pods = {member.id: member for member in members}
@@ -68,12 +71,12 @@ def unrecorded(members: Sequence[Member], known: dict[str, set[str]]) -> list[Me
         pod = pods.get(member.pod_id, member)
         return not pod.networks or bool(networks & set(pod.networks))
 
-    return [m for m in members if m.id not in ids and (m.state != "running" or ours(m))]
+    return [m for m in members if m.id not in ids and m.created < before and (m.state != "running" or ours(m))]
 
 
-def sweep(docker: Any, stack: str, state_file: Path) -> list[str]:
+def sweep(docker: Any, stack: str, state_file: Path, before: float = float("inf")) -> list[str]:
     """After a successful apply: remove what the state does not know; return a word on each pod, for the log."""
-    return remove(docker, unrecorded(containers.members(docker, stack), recorded(state_file)))
+    return remove(docker, unrecorded(containers.members(docker, stack), recorded(state_file), before))
 
 
 def clear_the_way(docker: Any, stack: str, state_file: Path, since: float) -> list[str]:

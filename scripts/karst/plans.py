@@ -23,7 +23,7 @@ def summarize(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
         # What an earlier deploy left to be removed (deposed objects) is no change of the service.
         if not found or change.get("mode") != "managed" or change.get("deposed"):
             continue
-        of_all = found["name"] in ("infra", "edge", "mesh")
+        of_all = found["name"] in ("infra", "edge", "mesh", "keeper")
         name = "" if of_all else service_of(found["key"] or "")
         services.setdefault(name, {"action": "none", "steps": {}, "reasons": []})
         done = action(change.get("change", {}).get("actions", []))
@@ -102,4 +102,6 @@ def _overall(steps: dict[str, str]) -> str:
     if not steps:
         return "none"
     kinds = set(steps.values())
+    if set(steps) == {"keys"}:
+        return "update"
     return steps.get("pod") or (kinds.pop() if len(kinds) == 1 else "update")

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from karst.doors import Address
 from karst.errors import KarstError
 from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable, connect, get_status
 
@@ -84,7 +85,7 @@ class Client:
         self,
         service: str,
         *,
-        address: tuple[str, int] = EDGE,
+        address: Address = EDGE,
         secrets_dir: Path | str = "secrets",
         sni: str | None = None,
         timeout: float = 2.0,
@@ -164,7 +165,7 @@ class Client:
 def probe(
     service: str,
     *,
-    address: tuple[str, int] = EDGE,
+    address: Address = EDGE,
     secrets_dir: Path | str = "secrets",
     sni: str | None = None,
     timeout: float = 2.0,
@@ -183,7 +184,7 @@ def probe(
 def ready(
     service: str,
     *,
-    address: tuple[str, int] = EDGE,
+    address: Address = EDGE,
     secrets_dir: Path | str = "secrets",
     sni: str | None = None,
     timeout: float = 2.0,
@@ -217,7 +218,7 @@ def probe_all(services: list[str], **options: Any) -> list[Health]:
 def stream_logs(
     service: str,
     *,
-    address: tuple[str, int] = EDGE,
+    address: Address = EDGE,
     secrets_dir: Path | str = "secrets",
     sni: str | None = None,
     timeout: float = 2.0,

@@ -25,6 +25,7 @@ from karst import containers, discovery
 from karst.errors import KarstError
 from karst.files import write_atomic
 from karst.generations import CALLER
+from karst.identity import sources
 from karst.lockfile import lock_path
 from karst.stack import ROOT, Stack
 
@@ -110,6 +111,8 @@ def forget(stack: Stack) -> None:
 
 def unchanged(stack: Stack) -> tuple[list[str], list[containers.Member]] | None:
     """Names of the services and their containers when a deploy would change nothing; None when that is not certain."""
+    if stack.remote_state:  # somebody may have deployed from another machine
+        return None
     try:
         note = Settled(**json.loads(_path(stack).read_text()))
     except (OSError, ValueError, TypeError):
@@ -145,7 +148,7 @@ def _inputs(stack: Stack, key: str, folders: Sequence[str], names: Sequence[str]
         str(stack.state_file),
         os.geteuid(),
         sorted(environment.items()),
-        [(name, os.environ.get(name)) for name in names],
+        sorted(sources.find(names, os.environ).items()),
         _file_hash(key, stack.list_file),
         [(folder, _tree(folder)) for folder in folders],
         [_file_hash(key, path) for path in _kit()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from karst.errors import UsageError
+from karst.dial import is_elsewhere
+from karst.doors import Door
+from karst.errors import UsageError, did_you_mean
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_STACK = "karst"
@@ -18,8 +21,10 @@ _FROM_ENVIRONMENT = {
     "gate_timeout": "KARST_GATE_TIMEOUT",
     "drain_seconds": "KARST_DRAIN_SECONDS",
     "cert_lifetime": "KARST_CERT_LIFETIME",
+    "identity_delivery": "KARST_IDENTITY_DELIVERY",
     "envoy_spans": "KARST_ENVOY_SPANS",
 }
+_BACKEND = re.compile(r'^\s*backend\s+"(\w+)"', re.MULTILINE)
 _PORTS = {"edge": 15000, "metrics": 9901, "front_door": 8088}
 
 
@@ -34,7 +39,8 @@ class Stack:
         ports: ``edge``, ``metrics`` and ``front_door`` on 127.0.0.1.
         secrets_dir: folder of the CA and the identities.
         home: folder of the run's own files: variables, plan, lock, log.
-        data_dir, state_file: Terraform's; the default stack shares them with a plain `terraform apply` in envs/local.
+        data_dir, state_file: Terraform's; the default stack shares them with a plain `terraform apply` in its root.
+        env: name of the root module, a folder of envs/.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Stack:
     home: Path
     data_dir: Path
     state_file: Path
+    env: str = "local"
 
     @property
     def last_list(self) -> Path | None:
@@ -54,7 +61,22 @@ class Stack:
 
     @property
     def root_module(self) -> Path:
-        return ROOT / "envs" / "local"
+        return ROOT / "envs" / self.env
+
+    @property
+    def backend(self) -> str:
+        """Kind of the backend that the root names; with any but ``local`` there is no state file here."""
+        return _backend(self.root_module)
+
+    @property
+    def remote_state(self) -> bool:
+        """Whether others can work on the stack from other machines."""
+        return self.backend != "local"
+
+    @property
+    def env_file(self) -> Path:
+        """Names the root that the stack was last worked on with."""
+        return self.home / "env"
 
     @property
     def variables_file(self) -> Path:
@@ -99,8 +121,17 @@ class Stack:
         return self.home / "unfinished"
 
     @property
-    def edge(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.ports["edge"])
+    def uploads(self) -> bool:
+        """Whether keys are sent to the containers (karst.deliver), because their host is not this machine."""
+        return str(self.variables().get("identity_delivery") or "bind") != "bind"
+
+    @property
+    def edge(self) -> Door:
+        return Door("127.0.0.1", self.ports["edge"], self.name)
+
+    @property
+    def metrics(self) -> Door:
+        return Door("127.0.0.1", self.ports["metrics"], self.name, "metrics")
 
     def variables(self) -> dict[str, Any]:
         """What envs/local is given as a variables file."""
@@ -108,6 +139,8 @@ class Stack:
         for name, variable in _FROM_ENVIRONMENT.items():
             if value := os.environ.get(variable):
                 extra[name] = value
+        if is_elsewhere():
+            extra.setdefault("identity_delivery", "memory")
         return {
             "stack": self.name,
             "slugs_file": str(self.list_file),
@@ -131,7 +164,8 @@ def resolve(
 ) -> Stack:
     """Settle every setting; an argument of None means the caller has no wish.
 
-    Raises UsageError for a stack name that is not 2 to 20 of ``a-z0-9-``, or a port that is not a number.
+    Raises UsageError for a stack name that is not 2 to 20 of ``a-z0-9-``, a port that is not a number, or a root
+    (KARST_ENV) that there is not.
     """
     chosen = name or os.environ.get("KARST_STACK") or DEFAULT_STACK
     if not _NAME.fullmatch(chosen):
@@ -143,7 +177,8 @@ def resolve(
     default = chosen == DEFAULT_STACK
     home = Path(os.environ.get("KARST_STATE_DIR") or ROOT / ".karst" / "stacks").absolute() / chosen
     last = _last_variables(home / "karst.tfvars.json")
-    envs = ROOT / "envs" / "local"
+    env = _env(home / "env")
+    shared = default and "KARST_STATE_DIR" not in os.environ
     last_ports = last.get("ports") or {}
     given = {"edge": edge_port, "metrics": metrics_port, "front_door": front_door_port}
     return Stack(
@@ -161,11 +196,31 @@ def resolve(
             or (ROOT / "secrets" if default else home / "secrets")
         ).absolute(),
         home=home,
-        data_dir=envs / ".terraform" if default and "KARST_STATE_DIR" not in os.environ else home / "terraform",
-        state_file=(
-            envs / "karst.tfstate" if default and "KARST_STATE_DIR" not in os.environ else home / "terraform.tfstate"
-        ),
+        data_dir=ROOT / "envs" / env / ".terraform" if shared else home / "terraform",
+        state_file=ROOT / "envs" / env / "karst.tfstate" if shared else home / "terraform.tfstate",
+        env=env,
     )
+
+
+def _env(last: Path) -> str:
+    try:
+        name = os.environ.get("KARST_ENV") or last.read_text().strip()
+    except OSError:
+        name = "local"
+    known = sorted(path.parent.name for path in (ROOT / "envs").glob("*/main.tf"))
+    if name not in known:
+        raise UsageError(
+            f"there is no root `{name[:40]}` in {ROOT / 'envs'}",
+            hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+            code="unknown_env",
+        )
+    return name
+
+
+@functools.cache
+def _backend(root: Path) -> str:
+    found = [match[1] for path in sorted(root.glob("*.tf")) if (match := _BACKEND.search(path.read_text()))]
+    return found[0] if found else "local"
 
 
 def _port(key: str, given: int | None, last: int | None, fallback: int) -> int:

@@ -9,18 +9,17 @@ import json
 import re
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from karst import doors
 from karst.containers import Member
 from karst.errors import KarstError
 from karst.stack import Stack
 
 _TIMEOUT = 5.0
-_BYTES = 4 << 20
 # Of Envoy's thousand-odd numbers, those that say how a service is doing.
 _NUMBERS = (
     r"http\.(?:inbound|outbound)\.downstream_(?:rq_(?:total|active|[1-5]xx|time)|cx_(?:total|active))"
@@ -146,14 +145,12 @@ def _count(traffic: Traffic, value: int, code: str, status: str) -> None:
 
 def read(stack: Stack, service: str, path: str = "stats", query: str = "", *, pod: str = "") -> str:
     """Ask the edge for the figures of one service, or of its pod of that name; KarstError when they cannot be had."""
-    where = f"{service}/pods/{pod}" if pod else service
-    url = f"http://127.0.0.1:{stack.ports['metrics']}/services/{where}/{path}"
+    where = f"/services/{service}/pods/{pod}/{path}" if pod else f"/services/{service}/{path}"
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"{url}?{query}" if query else url, timeout=_TIMEOUT
-        ) as answer:
-            body: bytes = answer.read(_BYTES)
-            return body.decode("utf-8", "replace")
+        status, body = doors.get(stack.metrics, f"{where}?{query}" if query else where, _TIMEOUT)
+        if status != 200:
+            raise OSError(f"HTTP {status}")
+        return body.decode("utf-8", "replace")
     except OSError as err:
         raise KarstError(f"the sidecar of `{service}` gives no numbers", hint=str(err)[:200], code="no_stats") from err
 

@@ -23,7 +23,7 @@ from karst.events import Events
 from karst.external import FAILURES
 from karst.files import write_atomic
 from karst.replicas import service_of
-from karst.stack import Stack
+from karst.stack import DEFAULT_STACK, Stack
 from karst.toolchain import record
 
 _INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\["(?P<key>[^"]+)"\])?$')
@@ -51,6 +51,16 @@ class Outcome:
     quiet: bool = False
 
     @property
+    def locked(self) -> bool:
+        """Whether somebody else holds the state, and nothing was done."""
+        return any(error.startswith("Error acquiring the state lock") for error in self.errors)
+
+    @property
+    def stale(self) -> bool:
+        """Whether somebody else changed the state after the plan was made, and nothing was done."""
+        return any(error.startswith("Saved plan is stale") for error in self.errors)
+
+    @property
     def ok(self) -> bool:
         return self.exit_code == 0 and not self.interrupted
 
@@ -58,8 +68,10 @@ class Outcome:
 class Terraform:
     """Terraform commands on one stack. The caller holds the stack's lock."""
 
-    def __init__(self, stack: Stack, events: Events) -> None:
+    def __init__(self, stack: Stack, events: Events, *, wait: float = 0) -> None:
+        """``wait``: seconds to wait for somebody else's lock on a state that is kept elsewhere."""
         self.stack = stack
+        self._lock_timeout = f"-lock-timeout={int(wait)}s"
         self.events = events
         self._retained: Collection[str] = ()
         self._binary = record.terraform_command()
@@ -79,23 +91,53 @@ class Terraform:
         if marker.exists() and marker.read_text() == wanted and (self.stack.data_dir / "modules").exists():
             return
         self.stack.state_file.parent.mkdir(parents=True, exist_ok=True)
-        done = self._ask("init", "-no-color", "-reconfigure", f"-backend-config=path={self.stack.state_file}")
+        done = self._ask("init", "-no-color", "-reconfigure", *self._backend_config())
         if done.returncode != 0:
             for line in (done.stdout + done.stderr).splitlines():
                 self.events.emit("log", line=line)
             raise KarstError(
                 "terraform init failed: " + _last_error(done.stderr or done.stdout),
-                hint="`make bootstrap` sets up the providers; docs/air-gapped.md says how without the registry",
+                hint=_init_hint(done.stdout + done.stderr),
                 code="init_failed",
             )
         write_atomic(marker, wanted)
+        write_atomic(self.stack.env_file, f"{self.stack.env}\n")
+
+    def _backend_config(self) -> list[str]:
+        """What tells the states of several stacks apart in one root."""
+        name = self.stack.name
+        own = {
+            "local": f"path={self.stack.state_file}",
+            "pg": f"schema_name={'karst' if name == DEFAULT_STACK else 'karst_' + name.replace('-', '_')}",
+        }.get(self.stack.backend)
+        return [f"-backend-config={own}"] if own else []
+
+    def state_pull(self) -> str:
+        """The state from its backend; "" when there is none yet. Raises KarstError."""
+        self.init()
+        done = self._ask("state", "pull", "-no-color")
+        if done.returncode != 0:
+            raise _state_error("read", done)
+        return done.stdout.strip()
+
+    def state_push(self, path: Path) -> None:
+        """Make the file's content the state in its backend; raises KarstError."""
+        self.init()
+        done = self._ask("state", "push", "-no-color", str(path))
+        if done.returncode != 0:
+            raise _state_error("written", done)
 
     def plan(self, *, destroy: bool = False, quiet: bool = False) -> Outcome:
         """Write the plan file from the stack's variables file; exit code 2 means that it has changes.
 
         ``quiet`` keeps errors in the outcome's ``untold`` instead of sending them: the caller may know a way round.
         """
-        arguments = ["-detailed-exitcode", f"-var-file={self.stack.variables_file}", f"-out={self.stack.plan_file}"]
+        arguments = [
+            "-detailed-exitcode",
+            self._lock_timeout,
+            f"-var-file={self.stack.variables_file}",
+            f"-out={self.stack.plan_file}",
+        ]
         if destroy:
             # Without a refresh no external program runs, so that a broken repository cannot block a destroy.
             arguments += ["-destroy", "-refresh=false"]
@@ -120,10 +162,11 @@ class Terraform:
         """Apply exactly the saved plan. ``retained``: services whose image is there, so that none is built."""
         self._retained = retained
         unfinished = self.stack.unfinished_file
-        if not unfinished.exists():  # else an earlier one was killed, too, and what it left still counts
+        begun = not unfinished.exists()
+        if begun:  # else an earlier one was killed, too, and what it left still counts
             write_atomic(unfinished, str(time.time()))
-        outcome = self._run("apply", str(self.stack.plan_file))
-        if outcome.ok:
+        outcome = self._run("apply", self._lock_timeout, str(self.stack.plan_file))
+        if outcome.ok or (begun and (outcome.locked or outcome.stale)):
             unfinished.unlink(missing_ok=True)
         return outcome
 
@@ -284,6 +327,22 @@ def _interrupts(outcome: Outcome) -> Iterator[Callable[[subprocess.Popen[bytes]]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _init_hint(said: str) -> str:
+    if "dial tcp" in said or "pq:" in said:
+        return (
+            "the state is kept in Postgres: PG_CONN_STR says where, for example postgres://karst@db.example.org/karst"
+        )
+    return "`make bootstrap` sets up the providers; docs/air-gapped.md says how without the registry"
+
+
+def _state_error(what: str, done: subprocess.CompletedProcess[str]) -> KarstError:
+    return KarstError(
+        f"the state could not be {what}: {_last_error(done.stderr or done.stdout)}",
+        hint=_init_hint(done.stderr),
+        code="bad_state",
+    )
 
 
 def _last_error(text: str) -> str:

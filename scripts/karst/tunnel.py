@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from karst import doors
 from karst.errors import KarstError
 
 BUFFER = 64 * 1024
@@ -45,7 +46,7 @@ class Tunnel:
     def __init__(
         self,
         service: str,
-        address: tuple[str, int],
+        address: doors.Address,
         secrets_dir: Path,
         *,
         sni: str | None = None,
@@ -146,7 +147,7 @@ def _readable(*ends: Any, wait: bool = True) -> list[Any]:
 
 def connect(
     service: str,
-    address: tuple[str, int],
+    address: doors.Address,
     secrets_dir: Path,
     *,
     sni: str | None = None,
@@ -171,10 +172,10 @@ def connect(
 
 
 def _shake_hands(
-    context: ssl.SSLContext, name: str, address: tuple[str, int], sni: str, timeout: float, secrets_dir: Path
+    context: ssl.SSLContext, name: str, address: doors.Address, sni: str, timeout: float, secrets_dir: Path
 ) -> ssl.SSLSocket:
     try:
-        raw = socket.create_connection(address, timeout)
+        raw = doors.connect(address, timeout)
     except ConnectionRefusedError:
         raise Unreachable(
             f"{name}: connection refused: nothing listens there (is the edge up?)", code="refused"
@@ -184,7 +185,8 @@ def _shake_hands(
     except OSError as err:
         raise Unreachable(f"{name}: {err.strerror or err}", code="unreachable") from None
     try:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return context.wrap_socket(raw, server_hostname=sni)
     except ssl.SSLCertVerificationError as err:
         raw.close()

@@ -97,14 +97,13 @@ class Engine:
     def start(self) -> None:
         """Start the engine and wait until it answers."""
         run = self.folder / "run"
-        inside = ["nsenter", f"--target={self._first}", "--net", "--mount", "--uts", "--pid"]
         options = [
             *(f"--data-root={self.disk}", f"--exec-root={run}/docker", f"--pidfile={run}/docker.pid"),
             *(f"--host=unix://{self.socket}", f"--cgroup-parent=/{self.name}", "--mtu=1400"),
         ]
         with (self.folder / "dockerd.log").open("ab") as log:
             subprocess.Popen(
-                [*inside, "dockerd", *options],
+                [*self.inside, "dockerd", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -164,6 +163,16 @@ class Engine:
     def prefix(self) -> list[str]:
         """What goes before a command that is to run on the machine's network, where the edge's ports are."""
         return ["nsenter", f"--net=/run/netns/{self.name}"]
+
+    @property
+    def inside(self) -> list[str]:
+        """What goes before a command that is to be one of the machine's own processes."""
+        return ["nsenter", f"--target={self._first}", "--net", "--mount", "--uts", "--pid"]
+
+    @property
+    def address(self) -> str:
+        """Where the host reaches the machine."""
+        return f"{self._subnet}.2"
 
     def docker(self, *arguments: str, timeout: float = 60) -> str:
         """Run the docker client against this engine and return what it prints."""

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -15,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from karst.files import cache_dir, locked
-from karst.toolchain.process import run
+from tests.support.debian import unpacked
 from tests.support.kit import free_ports
 
 
@@ -25,20 +23,7 @@ def program(name: str) -> str:
     found = shutil.which(name)
     if found:
         return found
-    folder = cache_dir() / "tools" / "prometheus"
-    with locked(cache_dir() / "apt.lock"):
-        if not folder.exists():
-            env = {"LC_ALL": "C"}
-            run(["apt-get", "update", "-qq"], what="read the package lists for prometheus", timeout=300, env=env)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                place = Path(scratch)
-                what = "download Debian's prometheus"
-                run(["apt-get", "download", "-qq", "prometheus"], what=what, timeout=300, env=env, cwd=place)
-                [package] = place.glob("prometheus_*.deb")
-                run(["dpkg", "-x", package, place / "tree"], what="unpack Debian's prometheus", timeout=60)
-                (place / "tree").rename(folder)
-    return str(folder / "usr" / "bin" / name)
+    return str(unpacked("prometheus", "prometheus") / "usr" / "bin" / name)
 
 
 class Prometheus:

@@ -87,3 +87,18 @@ def test_start_times_are_compared_to_the_nanosecond() -> None:
     seen = _look(*WEB)
     seen.inspected.update({name: {"State": {"StartedAt": at}} for name, at in times.items()})
     assert findings.started(seen, WEB[0]) < findings.started(seen, WEB[1])
+
+
+def test_keys_are_delivered_before_what_waits_for_them_is_restarted() -> None:
+    problems = [
+        Finding("edge_down", "", ERROR, "", findings.RESTART, EDGE.id),
+        Finding("keys_missing", "", ERROR, "", findings.DELIVER, EDGE.id),
+        Finding("orphaned", "web", ERROR, "", findings.RESTART, "web-sidecar-new"),
+        Finding("keys_missing", "web", ERROR, "", findings.DELIVER, "web-pod-new"),
+    ]
+    assert _names(heal.steps(_look(*WEB, EDGE), problems)) == [
+        "deliver edge-edge-new",
+        "restart edge-edge-new",
+        "deliver web-pod-new",
+        "restart web-sidecar-new",
+    ]

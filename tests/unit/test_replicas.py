@@ -42,7 +42,11 @@ def test_the_first_pod_has_the_services_name(key: str, service: str, number: int
 
 # ---------------------------------------------------------------------------------------------------------- the gate
 def test_without_an_edge_each_pod_is_asked_at_its_own_address() -> None:
-    assert [one.address for one in gate("a", "b").pods] == [("10.0.0.9", 15000)] * 2
+    doors = [one.address for one in gate("a", "b").pods]
+    assert [(door.host, door.port, door.container) for door in doors] == [
+        ("10.0.0.9", 15000, "a-pod"),
+        ("10.0.0.9", 15000, "b-pod"),
+    ]
 
 
 @pytest.mark.parametrize("pods", ["", "{}", "[1]", '[{"id": "a"}]'])

@@ -12,10 +12,11 @@ override_data {
   target = data.external.identity
   values = {
     result = {
-      uid            = "10001"
-      gid            = "10001"
-      ca_fingerprint = "cc"
-      services       = "{\"ops/edge\": {\"dir\": \"/s/mesh/ops-edge\"}, \"ops/operator\": {\"dir\": \"/s/mesh/ops-operator\"}}"
+      uid                = "10001"
+      gid                = "10001"
+      ca_fingerprint     = "cc"
+      bundle_fingerprint = "bb"
+      services           = "{\"ops/edge\": {\"dir\": \"/s/mesh/ops-edge\", \"fingerprint\": \"f0\"}, \"ops/operator\": {\"dir\": \"/s/mesh/ops-operator\"}}"
     }
   }
 }
@@ -84,4 +85,29 @@ run "a_trust_domain_with_a_slash_is_refused" {
     trust_domain = "karst.local/x"
   }
   expect_failures = [var.trust_domain]
+}
+
+run "a_key_that_is_sent_is_kept_in_memory_by_a_container_of_its_own" {
+  command = plan
+  variables {
+    identity_delivery = "memory"
+  }
+
+  assert {
+    condition     = docker_volume.keeper[0].driver_opts.type == "tmpfs" && one(docker_container.edge.mounts).type == "volume" && one(docker_container.edge.mounts).read_only
+    error_message = "The edge reads its key from memory."
+  }
+  assert {
+    condition     = docker_container.keeper[0].network_mode == "none" && length(docker_container.keeper[0].ports) == 0
+    error_message = "The keeper is on no network."
+  }
+}
+
+run "a_mounted_key_needs_no_keeper" {
+  command = plan
+
+  assert {
+    condition     = length(docker_container.keeper) + length(docker_volume.keeper) == 0 && one(docker_container.edge.mounts).type == "bind"
+    error_message = "By default the edge mounts the folder of its identity."
+  }
 }

@@ -60,10 +60,11 @@ override_data {
   target = data.external.identity
   values = {
     result = {
-      uid            = "10001"
-      gid            = "10001"
-      ca_fingerprint = "cc"
-      services       = <<-JSON
+      uid                = "1000"
+      gid                = "1000"
+      ca_fingerprint     = "cc"
+      bundle_fingerprint = "bb"
+      services           = <<-JSON
         {
           "alpha": {"dir": "/s/mesh/alpha", "fingerprint": "f1", "not_after": "2030-01-01T00:00:00Z", "uri": "spiffe://karst.local/svc/alpha",
                     "app_secrets": "", "app_secrets_digest": ""},
@@ -202,6 +203,83 @@ run "replicas_are_pods_of_one_service_and_the_first_keeps_its_address" {
     condition     = output.services["alpha"].generation == run.one_pod_of_three_containers_for_each_service.services["alpha"].generation
     error_message = "More pods are no new generation: those that run stay."
   }
+}
+
+run "a_mounted_folder_keeps_its_owner_and_needs_no_volume" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for c in docker_container.sidecar : c.user == "1000:1000" && one(c.mounts).type == "bind"])
+    error_message = "By default a sidecar mounts the folder of its identity and runs as its owner."
+  }
+  assert {
+    condition     = length(docker_volume.keys) + length(docker_volume.app_secrets) + length(terraform_data.keys) == 0
+    error_message = "By default there are no volumes."
+  }
+}
+
+run "keys_that_are_sent_go_into_memory_and_no_folder_is_mounted" {
+  command = plan
+  variables {
+    identity_delivery = "memory"
+  }
+
+  assert {
+    condition     = alltrue([for c in docker_container.sidecar : c.user == "10001:10001" && one(c.mounts).type == "volume" && one(c.mounts).read_only])
+    error_message = "A sidecar reads its volume as the images' own user."
+  }
+  assert {
+    condition     = alltrue([for v in concat(values(docker_volume.keys), values(docker_volume.app_secrets)) : v.driver_opts.type == "tmpfs" && strcontains(v.driver_opts.o, "mode=0700")])
+    error_message = "The volumes are in memory, and closed to others."
+  }
+  assert {
+    condition     = toset([for m in docker_container.pod["beta"].mounts : m.target]) == toset(["/secrets", "/app-secrets"]) && toset([for m in docker_container.pod["alpha"].mounts : m.target]) == toset(["/secrets"])
+    error_message = "A pod holds a volume for secrets only where its app has some."
+  }
+  assert {
+    condition     = contains(docker_container.app["beta"].env, "KARST_AWAIT=/run/secrets/.delivered") && one(docker_container.app["beta"].mounts).type == "volume"
+    error_message = "An app waits for its secrets."
+  }
+}
+
+run "keys_on_disk_are_in_plain_volumes" {
+  command = plan
+  variables {
+    identity_delivery = "disk"
+  }
+
+  assert {
+    condition     = alltrue([for v in docker_volume.keys : length(v.driver_opts) == 0])
+    error_message = "A volume on disk has no options."
+  }
+}
+
+run "a_delivery_that_there_is_not_is_refused" {
+  command = plan
+  variables {
+    identity_delivery = "upload"
+  }
+  expect_failures = [var.identity_delivery]
+}
+
+run "limits_count_where_an_entry_gives_none" {
+  command = plan
+  variables {
+    limits = { memory = "256m", cpus = 0.25 }
+  }
+
+  assert {
+    condition     = docker_container.app["alpha"].memory == 256 && docker_container.app["alpha"].cpus == "0.25" && docker_container.app["beta"].memory == 1024
+    error_message = "The entry's own limits win."
+  }
+}
+
+run "a_limit_in_words_is_refused" {
+  command = plan
+  variables {
+    limits = { memory = "plenty" }
+  }
+  expect_failures = [var.limits]
 }
 
 run "a_stack_name_with_capitals_is_refused" {

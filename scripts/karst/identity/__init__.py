@@ -24,7 +24,8 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     ``trust_domain`` (defaults ``iacnet``, ``karst.local``); ``lifetime`` of a new certificate (settings.py);
     ``app_secrets``, JSON {service: [environment variables]}.
     Out: ``services``, JSON {name: {dir, fingerprint, not_after, uri, app_secrets, app_secrets_digest}};
-    ``ca_fingerprint``; ``uid`` and ``gid``, the numeric owner of the key files.
+    ``ca_fingerprint``; ``bundle_fingerprint``, of all that is trusted; ``uid`` and ``gid``, the numeric owner of the
+    key files.
 
     Raises KarstError: an authority that cannot issue, a folder that cannot be written, a secret that is not set.
     """
@@ -50,6 +51,7 @@ def handle(query: dict[str, str]) -> dict[str, str]:
     return {
         "services": json.dumps(services, sort_keys=True),
         "ca_fingerprint": store.authority_fingerprint,
+        "bundle_fingerprint": store.bundle_fingerprint,
         "uid": str(store.owner[0]),
         "gid": str(store.owner[1]),
     }

@@ -1,4 +1,4 @@
-"""Secrets of the apps: taken from the environment, handed over as files, never as values.
+"""Secrets of the apps: taken from where the operator keeps them (sources.py), handed over as files, never as values.
 
 State gets a keyed digest per service, so that a changed secret replaces the pod while nobody who reads the state can
 try out guesses: the digest's key is random, local, and never leaves the secrets folder.
@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from karst.errors import KarstError, UsageError
+from karst.identity import sources
 from karst.identity.store import CONTAINER_UID, Store, read
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,23 +27,27 @@ def hand_over(
     ``app_secrets`` is the folder to mount at /run/secrets, "" for a service that asks for nothing.
     Raises KarstError naming every variable that is not set, before anything is written.
     """
-    environ = os.environ if environ is None else environ
-    _check(wanted, environ)
+    _check_names(wanted)
+    known = sources.find(
+        (name for names in wanted.values() for name in names), os.environ if environ is None else environ
+    )
+    _check_values(wanted, known)
     result = {}
     for service, names in wanted.items():
-        values = {name: environ[name].encode(errors="surrogateescape") for name in sorted(set(names))}
+        values = {name: known[name].encode(errors="surrogateescape") for name in sorted(set(names))}
         result[service] = _write(store, service, values)
     return result
 
 
-def _check(wanted: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> None:
+def _check_names(wanted: Mapping[str, Sequence[str]]) -> None:
     for service, names in wanted.items():
         for name in names:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise UsageError(f"service `{service}`: `{name}` is not the name of a variable", code="bad_secret_name")
-    missing = {
-        service: absent for service, names in wanted.items() if (absent := [n for n in names if not environ.get(n)])
-    }
+
+
+def _check_values(wanted: Mapping[str, Sequence[str]], known: Mapping[str, str]) -> None:
+    missing = {service: absent for service, names in wanted.items() if (absent := [n for n in names if n not in known])}
     if missing:
         whole = _missing([f"`{name}` (service `{service}`)" for service, names in missing.items() for name in names])
         # `iac` holds just these services, where what they ran with last needs no such variable

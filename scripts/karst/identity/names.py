@@ -63,10 +63,14 @@ class Identity:
 
     @property
     def folder(self) -> str:
-        """The folder under ``<secrets>/mesh`` that its sidecar mounts."""
-        return self.name.replace("/", "-")
+        return folder(self.name)
 
     @property
     def file(self) -> str:
         """The stem of ``<secrets>/<stem>.crt`` and ``.key``, for people and tools; "" for edge and admin app."""
         return {"ops/operator": "operator", "ops/edge": "", "ops/admin": ""}.get(self.name, self.name)
+
+
+def folder(name: str) -> str:
+    """The folder under ``<secrets>/mesh`` that the sidecar of this identity is given."""
+    return name.replace("/", "-")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from cryptography import x509
 
+from karst import containers, deliver
 from karst.errors import KarstError, UsageError, did_you_mean
 from karst.identity import inventory, served
 from karst.identity.names import Identity
@@ -48,8 +49,11 @@ def leaves(stack: Stack, store: Store, names: Sequence[str], *, say: Say, timeou
 def await_in_step(stack: Stack, store: Store, identities: Sequence[Identity], *, say: Say, timeout: float) -> None:
     """Wait until each running Envoy of ``identities`` uses exactly what its files hold; KarstError names who does not.
 
-    What starts meanwhile is asked as well; what is not running reads the files when it starts.
+    What starts meanwhile is asked as well; what is not running reads the files when it starts. Those on a host
+    elsewhere are brought theirs first.
     """
+    with containers.engine() as docker:
+        deliver.to_stack(docker, stack.name, store.root)
     deadline = time.monotonic() + timeout
     while True:
         seen = served.ask(stack, served.running(stack), identities)

@@ -7,7 +7,6 @@ edge, which nobody connects to by TLS, shows the same at its port for figures.
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from karst import containers
+from karst import containers, doors
 from karst.containers import Member
 from karst.identity.names import Identity
 from karst.stack import Stack
@@ -107,15 +106,10 @@ def _sidecar(stack: Stack, member: Member, identity: Identity, secrets: Path) ->
 
 
 def _edge(stack: Stack) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.ports["metrics"], timeout=TIMEOUT)
     try:
-        connection.request("GET", "/certs")
-        response = connection.getresponse()
-        return response.status, response.read()
-    except (OSError, http.client.HTTPException) as err:
+        return doors.get(stack.metrics, "/certs", TIMEOUT)
+    except OSError as err:
         raise Unreachable(f"the edge does not answer at 127.0.0.1:{stack.ports['metrics']} ({err})") from None
-    finally:
-        connection.close()
 
 
 def _parse(identity: Identity, where: str, status: int, body: bytes) -> Seen:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -63,7 +64,7 @@ class Store:
         self.now = now or dt.datetime.now(dt.UTC)
         self.lifetime = lifetime
         self.owner = self.people = (os.geteuid(), os.getegid())
-        self.authority_fingerprint = ""
+        self.authority_fingerprint = self.bundle_fingerprint = ""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -84,6 +85,7 @@ class Store:
         """Bring every identity's files up to date; what is right already is not touched, but for those of ``anew``."""
         issuer = self.issuer()
         self.authority_fingerprint = issuer.fingerprint
+        self.bundle_fingerprint = hashlib.sha256(issuer.bundle).hexdigest()
         wanted = list(identities)
         # First everybody trusts the bundle, then the first leaf changes: no peer meets an issuer it does not know yet.
         for identity in wanted:

@@ -4,7 +4,7 @@ Usage: scripts/toolchain/base-image
 
 Normal source: the official ``python:3.11-slim``, by digest. Where no registry can be reached: a Debian made with
 debootstrap and imported under the name of `LOCAL`, labelled as what it is. Either way the name goes to
-<cache>/toolchain.json and envs/local/toolchain.auto.tfvars.json.
+<cache>/toolchain.json and to toolchain.auto.tfvars.json in each folder of envs/.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ FIRST_WORD_SECONDS = 15
 PULL_SECONDS = 900
 DEBOOTSTRAP_SECONDS = 1800
 
-TFVARS = ROOT / "envs" / "local" / "toolchain.auto.tfvars.json"
+ENVS = ROOT / "envs"
+TFVARS = "toolchain.auto.tfvars.json"
 
 # Left out of packages that are installed later on, too; the copyright files stay, as their licences ask.
 SLIM = """\
@@ -65,10 +66,12 @@ def main() -> int:
 
 
 def write_tfvars(image: str) -> None:
-    """Tell envs/local which image to build from and which CA bundle its builds need."""
+    """Tell each root which image to build from and which CA bundle its builds need."""
     text = json.dumps({"base_image": image, "build_ca_file": build_ca_file()}, indent=2) + "\n"
-    if not TFVARS.exists() or TFVARS.read_text() != text:
-        write_atomic(TFVARS, text)
+    for root in ENVS.glob("*/main.tf"):
+        path = root.with_name(TFVARS)
+        if not path.exists() or path.read_text() != text:
+            write_atomic(path, text)
 
 
 def build_ca_file() -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -318,3 +319,13 @@ def test_deploy_is_not_for_runners(start: Any) -> None:
     with pytest.raises(grpc.RpcError) as failure:
         runner.stub.Deploy(pb.DeployRequest(slugs=["gh:a/b"]), timeout=5, wait_for_ready=True)
     assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_an_app_is_not_started_before_its_secrets_are_delivered(start: Any, tmp_path: Path) -> None:
+    delivered = tmp_path / "delivered"
+    runner = start("print('started', flush=True)", {"wait_for": str(delivered)})
+    assert "waits for its secrets" in runner.until("STARTING").reason
+    assert runner.texts() == []
+    delivered.touch()
+    health = runner.until("COMPLETED")
+    assert (health.restarts, runner.texts()) == (0, ["started"])

@@ -26,7 +26,9 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(bin_folder))
     for name in ("TF_CLI_CONFIG_FILE", "DOCKER_HOST", "KARST_TERRAFORM", "KARST_BUILD_CA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(base_image, "TFVARS", tmp_path / "toolchain.auto.tfvars.json")
+    (tmp_path / "envs" / "local").mkdir(parents=True)
+    (tmp_path / "envs" / "local" / "main.tf").touch()
+    monkeypatch.setattr(base_image, "ENVS", tmp_path / "envs")
     monkeypatch.setattr(providers, "_local", lambda: tmp_path / "terraform.d" / "plugins")
     return bin_folder
 
@@ -131,7 +133,7 @@ class TestBaseImage:
         program("docker", f'[ "$1 $3" = "image -f" ] && echo {base_image.recipe()} && exit 0; exit 1')
         base_image.main()
         assert not made
-        assert json.loads(base_image.TFVARS.read_text())["base_image"] == base_image.LOCAL
+        assert json.loads((base_image.ENVS / "local" / base_image.TFVARS).read_text())["base_image"] == base_image.LOCAL
 
     def test_without_root_and_without_registry_one_sentence_says_so(
         self, program: Program, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,8 @@ class Settings:
     health: str = ""
     #: Static guess of the detector, or "". A "server" that is quiet is still starting (it may wait for a database).
     kind: str = ""
+    #: File that is there when the app's secrets have been delivered, or "": the app is not started before.
+    wait_for: str = ""
 
     #: The runner's own port; 15000, 15001 and 9901 belong to the sidecar in the same network namespace.
     listen_port: int = 50051
@@ -67,6 +69,7 @@ class Settings:
             port=int(text) if text else None,
             health=env.get("KARST_HEALTH", ""),
             kind=env.get("KARST_KIND", ""),
+            wait_for=env.get("KARST_AWAIT", ""),
         )
 
 

@@ -29,6 +29,7 @@ LOOK_STARTING = 0.05
 LOOK_SERVING = 1.0
 QUIET_STEP = 1.0
 QUIET_SHARE = 0.05  # of one processor
+WAIT = 0.2
 SETTLE = 0.2
 REASON_LINES = 40
 
@@ -52,6 +53,7 @@ class Supervisor:
         self._started = 0.0
         self._first_line = 0
         self._failures = 0
+        self._waiting = False
         self._retry_at: float | None = None
         self._leave_at: float | None = None
         self._kill_at: float | None = None
@@ -110,7 +112,8 @@ class Supervisor:
             return self._last_code or 1
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            self._board.update(restarts=self._board.health.restarts + 1)
+            if not self._waiting:
+                self._board.update(restarts=self._board.health.restarts + 1)
             self._start()
         elif self._pid and now >= self._look_at:
             self._look(now)
@@ -122,6 +125,12 @@ class Supervisor:
         self._first_line = self._ring.last
         self._started = time.monotonic()
         self._look_at = self._started + LOOK_STARTING
+        self._waiting = bool(self._settings.wait_for) and not os.path.exists(self._settings.wait_for)
+        if self._waiting:
+            # Without them it would fail, or do something else than it was asked to.
+            self._set(STARTING, "waits for its secrets, which `iac heal` delivers", kind=UNDECIDED, app_port=0)
+            self._retry_at = self._started + WAIT
+            return
         self._set(STARTING, "is starting", kind=UNDECIDED, app_port=0)
         try:
             self._pid = child.spawn(self._settings.argv, self._env, self._pump.stdout, self._pump.stderr)
