@@ -3,7 +3,7 @@
 #   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
-#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them)
+#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them); what `make bench` runs: deploys
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
 # recipes read it from the environment, where no shell looks inside it either.
@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench-build bench-admin corpus chaos security lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench bench-build bench-admin corpus chaos security lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -84,6 +84,10 @@ test-real: bootstrap ## deploy real published applications (many minutes)
 
 deployed: bootstrap ## deploy the published applications alone, and write the table in docs/deployed.md
 	@KARST_TEST_WRITE_DOCS=1 $(tool)/dev pytest -m real tests/integration/test_real_apps.py
+
+bench: bootstrap ## measure the kit beside bare Terraform, Compose and other proxies; writes docs/benchmarks.md (half an hour)
+	@$(tool)/tool docker-compose
+	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.bench --write-docs $${PART:+"$$PART"}
 
 bench-build: bootstrap ## measure builds and changes beside a hand-written Dockerfile and Compose; writes docs/build.md (minutes)
 	@$(tool)/tool docker-compose

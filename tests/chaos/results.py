@@ -1,14 +1,11 @@
-"""What was measured, kept as JSON beside the programs that measured it, with the machine it was measured on."""
+"""The results that are kept: chaos' own folder, and failures told by the second."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
+
+from tests.support import results
 
 FOLDER = Path(__file__).resolve().parent / "results"
 KEPT_FAILURES = 400  # rows of one scenario; counts by error are complete
@@ -16,15 +13,9 @@ KEPT_FAILURES = 400  # rows of one scenario; counts by error are complete
 
 def save(part: str, result: dict[str, Any]) -> None:
     """Keep a result of ``part``, in the place of an older one of the same scenario on the same path."""
-    FOLDER.mkdir(exist_ok=True)
     if "failures" in result:
         result = {**result, "failures": by_second(result["failures"])[:KEPT_FAILURES]}
-    same = (result["name"], result["path"])
-    kept = [one for one in (load(part) or {"results": []})["results"] if (one["name"], one["path"]) != same]
-    content = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
-    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in [*kept, result])
-    head = json.dumps(content, ensure_ascii=False).removesuffix("}")
-    (FOLDER / f"{part}.json").write_text(f'{head}, "results": [\n{lines}\n]}}\n')
+    results.save(FOLDER, part, result, key=("name", "path"))
 
 
 def by_second(failures: list[list[Any]]) -> list[list[Any]]:
@@ -39,36 +30,4 @@ def by_second(failures: list[list[Any]]) -> list[list[Any]]:
 
 def load(part: str) -> dict[str, Any] | None:
     """What was kept of ``part``; None if nothing was."""
-    path = FOLDER / f"{part}.json"
-    content: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return content
-
-
-def machine() -> str:
-    """The machine and what runs on it, in one line."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in _read("/proc/cpuinfo").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    docker = _ask("docker", "version", "--format", "{{.Server.Version}}")
-    terraform = json.loads(_ask("terraform", "version", "-json") or "{}").get("terraform_version", "?")
-    kernel = platform.release().partition("-")[0]
-    return (
-        f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {kernel}, Docker {docker or '?'}, Terraform {terraform}"
-    )
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
-
-
-def _ask(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    return results.load(FOLDER, part)

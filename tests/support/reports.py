@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from tests.support import results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,21 +34,5 @@ def _cell(value: object) -> str:
 
 
 def machine() -> str:
-    """One sentence: cores, processor, memory, engine, Terraform, Python."""
-    info = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*: (.*)", info)
-    memory = re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
-    engine = _ask("docker", "version", "--format", "{{.Server.Version}}")
-    terraform = _ask("terraform", "version").splitlines()[0] if _ask("terraform", "version") else ""
-    return (
-        f"{os.cpu_count()} cores ({model[1].strip() if model else platform.machine()}), "
-        f"{int(memory[1]) // 1024**2 if memory else 0} GiB, Linux {platform.release().split('-')[0]}, Docker {engine}, "
-        f"{terraform}, Python {platform.python_version()}; load before the run {os.getloadavg()[0]:.1f}"
-    )
-
-
-def _ask(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
-    except OSError:
-        return ""
+    """One sentence: the machine as kept results name it, Python, and how busy it is."""
+    return f"{results.machine()}, Python {platform.python_version()}; load before the run {os.getloadavg()[0]:.1f}"
