@@ -57,6 +57,10 @@ rule "terraform_required_version" {
   enabled = true
 }
 
+rule "terraform_standard_module_structure" {
+  enabled = true
+}
+
 rule "terraform_typed_variables" {
   enabled = true
 }

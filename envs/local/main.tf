@@ -2,6 +2,7 @@ locals {
   from_file = var.slugs == null
   file      = abspath("${path.root}/${var.slugs_file}")
   list      = startswith(var.slugs_file, "/") ? var.slugs_file : local.file
+  lock      = replace(local.list, "/\\.(ya?ml|json|tfvars|tfvars\\.json)$/", ".lock.yaml")
 
   secrets_dir = startswith(var.secrets_dir, "/") ? var.secrets_dir : abspath("${path.root}/${var.secrets_dir}")
 
@@ -30,7 +31,7 @@ module "karst_service" {
   stack         = var.stack
   slugs         = var.slugs
   slugs_file    = local.from_file ? local.list : ""
-  lock_file     = local.from_file ? replace(local.list, "/\\.(ya?ml|json)$/", ".lock.yaml") : ""
+  lock_file     = local.from_file ? local.lock : ""
   held_file     = var.held_file
   network       = module.karst_mesh.network_id
   network_name  = var.network_name

@@ -3,17 +3,22 @@ variable "stack" {
   type        = string
   default     = "karst"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.stack))
+    error_message = "The stack must be 2 to 20 characters of `a-z`, `0-9` and `-`, beginning with a letter, for example `karst` or `team-a`."
+  }
 }
 
 variable "slugs_file" {
-  description = "YAML or JSON list of what to deploy; relative paths are relative to this folder. Its lock file lies beside it."
+  description = "YAML, JSON or tfvars list of what to deploy; relative paths are relative to this folder. Its lock file lies beside it."
   type        = string
   default     = "../../repos.yaml"
   nullable    = false
 
   validation {
-    condition     = can(regex("\\.(ya?ml|json)$", var.slugs_file))
-    error_message = "The list must be a file whose name ends in `.yaml`, `.yml` or `.json`, for example `../../repos.yaml`."
+    condition     = can(regex("^[^~].*[.](ya?ml|json|tfvars)$", var.slugs_file))
+    error_message = "The list must be a path that ends in `.yaml`, `.yml`, `.json` or `.tfvars` and does not begin with `~`, for example `../../repos.yaml`."
   }
 }
 
@@ -35,6 +40,11 @@ variable "network_name" {
   type        = string
   default     = "iacnet"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.network_name))
+    error_message = "The network's name must be 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or a digit, for example `iacnet`."
+  }
 }
 
 variable "ports" {
@@ -53,6 +63,11 @@ variable "secrets_dir" {
   type        = string
   default     = "../../secrets"
   nullable    = false
+
+  validation {
+    condition     = trimspace(var.secrets_dir) != "" && !startswith(var.secrets_dir, "~")
+    error_message = "The secrets folder must be a path, not empty and without `~`, which Terraform does not expand; for example `../../secrets`."
+  }
 }
 
 variable "identity_delivery" {
@@ -69,8 +84,12 @@ variable "cert_lifetime" {
   nullable    = false
 
   validation {
-    condition     = var.cert_lifetime == "" || can(regex("^[0-9]{1,7}[smhd]$", var.cert_lifetime))
-    error_message = "The lifetime must be a number and its unit, for example `24h` or `7d`."
+    condition = var.cert_lifetime == "" || try(alltrue([
+      for seconds in [
+        for part in [regex("^([0-9]{1,7})([smhd])$", var.cert_lifetime)] : part[0] * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]
+      ] : seconds >= 3600 && seconds <= 7776000
+    ]), false)
+    error_message = "The lifetime must be from `1h` to `90d`: a number and its unit (`s`, `m`, `h` or `d`), for example `24h`."
   }
 }
 
@@ -79,6 +98,11 @@ variable "base_image" {
   type        = string
   default     = "python:3.11-slim"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$", var.base_image))
+    error_message = "The base image must have a tag or a digest, because `latest` changes its Python; for example `python:3.11-slim`."
+  }
 }
 
 variable "build_ca_file" {
@@ -86,6 +110,11 @@ variable "build_ca_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !startswith(var.build_ca_file, "~")
+    error_message = "The CA bundle must be a path without `~`, which Terraform does not expand; for example `/etc/ssl/certs/ca-certificates.crt`."
+  }
 }
 
 variable "build_secrets" {
@@ -127,4 +156,9 @@ variable "log_dir" {
   description = "Folder for the last lines of replaced generations; relative paths are relative to this folder. Default: where `iac logs` looks."
   type        = string
   default     = null
+
+  validation {
+    condition     = !startswith(coalesce(var.log_dir, "-"), "~")
+    error_message = "The log folder must be a path without `~`, which Terraform does not expand; for example `/srv/karst/logs`."
+  }
 }

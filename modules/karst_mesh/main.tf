@@ -40,6 +40,17 @@ data "external" "identity" {
     trust_domain = var.trust_domain
     lifetime     = var.cert_lifetime
   }
+
+  lifecycle {
+    precondition {
+      condition     = fileexists("${local.scripts}/identity")
+      error_message = "The kit's programs are not in ${local.scripts}: the module needs the whole repository, for example `git::https://example.org/karstkit.git//modules/karst_mesh`."
+    }
+    precondition {
+      condition     = var.build_ca_file == "" || try(fileexists(var.build_ca_file), false)
+      error_message = "There is no CA bundle at ${var.build_ca_file}: `build_ca_file` must be a file of this machine, for example `/etc/ssl/certs/ca-certificates.crt`."
+    }
+  }
 }
 
 # The sidecar's image under a name of its own: with one name in two modules, each would think that the other's was drift.

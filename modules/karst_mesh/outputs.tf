@@ -23,6 +23,30 @@ output "ports" {
   value       = var.ports
 }
 
+output "endpoints" {
+  description = "Where the edge answers on this machine: `edge` (mutual TLS to any service, by server name), `metrics` and `front_door` (URLs)."
+  value = {
+    edge       = "127.0.0.1:${var.ports.edge}"
+    metrics    = "http://127.0.0.1:${var.ports.metrics}"
+    front_door = "http://127.0.0.1:${var.ports.front_door}"
+  }
+}
+
+output "stack" {
+  description = "Name of the stack, the value of the label `karst.stack`; for `stack` of karst_service."
+  value       = var.stack
+}
+
+output "trust_domain" {
+  description = "SPIFFE trust domain, for `trust_domain` of karst_service: with another one there, the edge would trust none of its services."
+  value       = var.trust_domain
+}
+
+output "labels" {
+  description = "Labels of the edge's container."
+  value       = local.labels
+}
+
 output "operator" {
   description = "The operator's identity: paths of certificate, key and trust bundle for people and tools."
   value = {

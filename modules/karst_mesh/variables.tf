@@ -17,8 +17,8 @@ variable "network_name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9-]{0,62}$", var.network_name))
-    error_message = "The network's name must be 1 to 63 characters of `a-z`, `0-9` and `-`, for example `iacnet`."
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.network_name))
+    error_message = "The network's name must be 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or a digit, for example `iacnet`."
   }
 }
 
@@ -26,6 +26,11 @@ variable "secrets_dir" {
   description = "Folder in which the CA and the identities are kept; the development CA is made there when it holds none. With the delivery `bind` it must be on the Docker host."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = trimspace(var.secrets_dir) != "" && !startswith(var.secrets_dir, "~")
+    error_message = "The secrets folder must be a path, not empty and without `~`, which Terraform does not expand; for example `$${path.root}/secrets`."
+  }
 }
 
 variable "cert_lifetime" {
@@ -35,8 +40,12 @@ variable "cert_lifetime" {
   nullable    = false
 
   validation {
-    condition     = var.cert_lifetime == "" || can(regex("^[0-9]{1,7}[smhd]$", var.cert_lifetime))
-    error_message = "The lifetime must be a number and its unit, for example `24h` or `7d`."
+    condition = var.cert_lifetime == "" || try(alltrue([
+      for seconds in [
+        for part in [regex("^([0-9]{1,7})([smhd])$", var.cert_lifetime)] : part[0] * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]
+      ] : seconds >= 3600 && seconds <= 7776000
+    ]), false)
+    error_message = "The lifetime must be from `1h` to `90d`: a number and its unit (`s`, `m`, `h` or `d`), for example `24h`."
   }
 }
 
@@ -47,8 +56,8 @@ variable "trust_domain" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
-    error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
+    condition     = can(regex("^[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?$", var.trust_domain))
+    error_message = "The trust domain must be a name of `a-z`, `0-9`, `.`, `_` and `-`, without a scheme, for example `karst.local`."
   }
 }
 
@@ -69,6 +78,11 @@ variable "docker_host" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.docker_host == "" || can(regex("^(unix|tcp|ssh|https?|npipe)://[^[:space:]]+$", var.docker_host))
+    error_message = "The engine must be an address as in DOCKER_HOST, with `unix`, `tcp`, `ssh`, `http`, `https` or `npipe`, for example `ssh://deploy@host`."
+  }
 }
 
 variable "base_image" {
@@ -76,6 +90,11 @@ variable "base_image" {
   type        = string
   default     = "python:3.11-slim"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$", var.base_image))
+    error_message = "The base image must have a tag or a digest, because `latest` changes its Python; for example `python:3.11-slim`."
+  }
 }
 
 variable "build_ca_file" {
@@ -83,6 +102,11 @@ variable "build_ca_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !startswith(var.build_ca_file, "~")
+    error_message = "The CA bundle must be a path without `~`, which Terraform does not expand; for example `/etc/ssl/certs/ca-certificates.crt`."
+  }
 }
 
 variable "ports" {
@@ -96,7 +120,7 @@ variable "ports" {
   nullable = false
 
   validation {
-    condition     = alltrue([for port in values(var.ports) : port >= 1 && port <= 65535]) && length(distinct(values(var.ports))) == 3
-    error_message = "The ports must be three different numbers from 1 to 65535, for example { edge = 15000, metrics = 9901, front_door = 8088 }."
+    condition     = alltrue([for port in values(var.ports) : try(port == floor(port) && port >= 1 && port <= 65535, false)]) && length(distinct(values(var.ports))) == 3
+    error_message = "The ports must be three different whole numbers from 1 to 65535, for example `{ edge = 15000, metrics = 9901, front_door = 8088 }`."
   }
 }

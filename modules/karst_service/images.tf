@@ -1,4 +1,4 @@
-# Four images that do not depend on any service (the builder, the runner base, the sidecar), and one per service.
+# Three images that do not depend on any service (builder, runner base, sidecar), and one per service.
 # An image's identity is the hash of what goes into it: image ids are not reproducible, and a plan does not read the
 # context. `build` is ignored because the context's path differs between machines while its hash, the tag, does not.
 

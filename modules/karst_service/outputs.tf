@@ -29,6 +29,35 @@ output "pods" {
   }
 }
 
+# After the gates: what takes an address from here is made when the service behind it has answered SERVING.
+output "endpoints" {
+  description = "Per service, where it answers: `url` and `address` for the services of the mesh (through their sidecars), `edge` for mutual TLS from this machine with `server_name` as name (null without an edge). Known to be SERVING: it waits for the gates."
+  value = {
+    for name in keys(local.services) : name => {
+      url         = "http://${name}"
+      address     = "${name}:15000"
+      edge        = var.edge == null ? null : "${var.edge.host}:${var.edge.port}"
+      server_name = name
+    }
+  }
+  depends_on = [terraform_data.gate]
+}
+
+output "identities" {
+  description = "Per service, its SPIFFE URI, for `allow` rules and checks of other systems. It stays when certificates rotate."
+  value       = { for name, service in local.services : name => service.identity.uri }
+}
+
+output "revisions" {
+  description = "Per service, the commit that it was built from, or `dir-` and a hash for a local folder."
+  value       = { for name, service in local.services : name => service.revision }
+}
+
+output "labels" {
+  description = "Per service, the labels of its three containers, by which `docker ps --filter label=…` and monitors find them; `karst.role` (`pod`, `app`, `sidecar`) is added to each."
+  value       = local.labels
+}
+
 output "stack" {
   description = "Name of the stack, the value of the label `karst.stack`."
   value       = var.stack

@@ -23,7 +23,7 @@ variable "slugs" {
 
   validation {
     condition     = var.slugs == null || (can([for entry in var.slugs : entry]) && !can(keys(var.slugs)))
-    error_message = "The slugs must be a list, for example [\"gh:owner/repo#v1.2.0\", { slug = \"dir:./shop\", port = 8000 }]."
+    error_message = "The slugs must be a list of slugs and mappings, for example `[\"gh:owner/repo#v1.2.0\", { slug = \"dir:./shop\", port = 8000 }]`."
   }
 }
 
@@ -34,6 +34,11 @@ variable "slugs_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.slugs_file == "" || can(regex("^[^~].*[.](ya?ml|json|tfvars)$", var.slugs_file))
+    error_message = "The list must be a path that ends in `.yaml`, `.yml`, `.json` or `.tfvars` and does not begin with `~`, for example `$${path.root}/repos.yaml`."
+  }
 }
 
 variable "base_dir" {
@@ -41,6 +46,11 @@ variable "base_dir" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !startswith(var.base_dir, "~")
+    error_message = "The base folder must be a path without `~`, which Terraform does not expand; for example `$${path.root}/apps`."
+  }
 }
 
 variable "lock_file" {
@@ -48,6 +58,11 @@ variable "lock_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.lock_file == "" || can(regex("^[^~].*[.]ya?ml$", var.lock_file))
+    error_message = "The lock file must be a path that ends in `.yaml` or `.yml` and does not begin with `~`, for example `$${path.root}/repos.lock.yaml`."
+  }
 }
 
 # A path and not the content, which is as large as the answers of fetch, detect and render together.
@@ -56,6 +71,11 @@ variable "held_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.held_file == "" || can(regex("^[^~].*[.]json$", var.held_file))
+    error_message = "The file of held services must be a path that ends in `.json` and does not begin with `~`, for example `/srv/karst/held.json`."
+  }
 }
 
 ################################################################################
@@ -66,6 +86,11 @@ variable "network" {
   description = "Id or name of the Docker network that the services share, usually module.karst_mesh.network_id."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_.-]*$", var.network))
+    error_message = "The network must be the id or the name of a Docker network, for example `module.mesh.network_id` or `iacnet`."
+  }
 }
 
 variable "network_name" {
@@ -73,12 +98,22 @@ variable "network_name" {
   type        = string
   default     = "iacnet"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?$", var.network_name))
+    error_message = "The network's name must be of `A-Z`, `a-z`, `0-9`, `_`, `.` and `-`, beginning and ending with a letter or a digit, for example `iacnet`."
+  }
 }
 
 variable "secrets_dir" {
   description = "Folder with the CA (`ca.pem`, `ca.key`) in which the identities are kept. With the delivery `bind` it must be on the Docker host."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = trimspace(var.secrets_dir) != "" && !startswith(var.secrets_dir, "~")
+    error_message = "The secrets folder must be a path, not empty and without `~`, which Terraform does not expand; for example `$${path.root}/secrets`."
+  }
 }
 
 variable "cert_lifetime" {
@@ -88,8 +123,12 @@ variable "cert_lifetime" {
   nullable    = false
 
   validation {
-    condition     = var.cert_lifetime == "" || can(regex("^[0-9]{1,7}[smhd]$", var.cert_lifetime))
-    error_message = "The lifetime must be a number and its unit, for example `24h` or `7d`."
+    condition = var.cert_lifetime == "" || try(alltrue([
+      for seconds in [
+        for part in [regex("^([0-9]{1,7})([smhd])$", var.cert_lifetime)] : part[0] * { s = 1, m = 60, h = 3600, d = 86400 }[part[1]]
+      ] : seconds >= 3600 && seconds <= 7776000
+    ]), false)
+    error_message = "The lifetime must be from `1h` to `90d`: a number and its unit (`s`, `m`, `h` or `d`), for example `24h`."
   }
 }
 
@@ -100,8 +139,8 @@ variable "trust_domain" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9.-]*$", var.trust_domain))
-    error_message = "The trust domain must be a lower-case DNS name, for example `karst.local`."
+    condition     = can(regex("^[a-z0-9]([a-z0-9._-]{0,250}[a-z0-9])?$", var.trust_domain))
+    error_message = "The trust domain must be a name of `a-z`, `0-9`, `.`, `_` and `-`, without a scheme, for example `karst.local`."
   }
 }
 
@@ -122,6 +161,11 @@ variable "docker_host" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.docker_host == "" || can(regex("^(unix|tcp|ssh|https?|npipe)://[^[:space:]]+$", var.docker_host))
+    error_message = "The engine must be an address as in DOCKER_HOST, with `unix`, `tcp`, `ssh`, `http`, `https` or `npipe`, for example `ssh://deploy@host`."
+  }
 }
 
 variable "edge" {
@@ -131,6 +175,16 @@ variable "edge" {
     port = optional(number, 15000)
   })
   default = null
+
+  validation {
+    condition     = var.edge == null || can(regex("^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", var.edge.host))
+    error_message = "The edge's host must be a name or an IPv4 address, without scheme and port, for example `{ host = \"127.0.0.1\", port = 15000 }`."
+  }
+
+  validation {
+    condition     = var.edge == null || try(var.edge.port == floor(var.edge.port) && var.edge.port >= 1 && var.edge.port <= 65535, false)
+    error_message = "The edge's port must be a whole number from 1 to 65535, for example `{ port = 15000 }`."
+  }
 }
 
 ################################################################################
@@ -142,6 +196,11 @@ variable "base_image" {
   type        = string
   default     = "python:3.11-slim"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$", var.base_image))
+    error_message = "The base image must have a tag or a digest, because `latest` changes its Python; for example `python:3.11-slim`."
+  }
 }
 
 variable "build_ca_file" {
@@ -149,8 +208,14 @@ variable "build_ca_file" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !startswith(var.build_ca_file, "~")
+    error_message = "The CA bundle must be a path without `~`, which Terraform does not expand; for example `/etc/ssl/certs/ca-certificates.crt`."
+  }
 }
 
+# A map and not object({ optional() }), which would drop a misspelt id without a word.
 variable "build_secrets" {
   description = "Files given to builds as secret mounts, by id: `netrc` and `pip_conf`, for a private package index (docs/build.md). Never part of an image."
   type        = map(string)
@@ -159,7 +224,12 @@ variable "build_secrets" {
 
   validation {
     condition     = length(setsubtract(keys(var.build_secrets), ["netrc", "pip_conf"])) == 0
-    error_message = "The build secrets are `netrc` and `pip_conf`, for example { netrc = \"/home/me/.netrc\" }."
+    error_message = "The build secrets are `netrc` and `pip_conf`, for example `{ netrc = \"/home/me/.netrc\" }`."
+  }
+
+  validation {
+    condition     = alltrue([for path in values(var.build_secrets) : try(path != "" && !startswith(path, "~"), false)])
+    error_message = "Each build secret must be a path without `~`, which Terraform does not expand; for example `{ netrc = pathexpand(\"~/.netrc\") }`."
   }
 }
 
@@ -179,6 +249,11 @@ variable "otlp_endpoint" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = var.otlp_endpoint == "" || can(regex("^https?://[^:/?#@[:space:]]+(:[0-9]{1,5})?(/[^?#[:space:]]*)?$", var.otlp_endpoint))
+    error_message = "The collector must be a URL with `http` or `https` and without a password, for example `http://collector:4318`."
+  }
 }
 
 variable "envoy_spans" {
@@ -199,7 +274,7 @@ variable "limits" {
 
   validation {
     condition     = can(regex("^[1-9][0-9]*[kmg]$", coalesce(var.limits.memory, "1m"))) && coalesce(var.limits.cpus, 1) >= 0.01
-    error_message = "The limits must be an amount of memory and a number of cores, for example { memory = \"512m\", cpus = 1 }."
+    error_message = "The limits must be an amount of memory and a number of cores, for example `{ memory = \"512m\", cpus = 1 }`."
   }
 }
 
@@ -210,8 +285,8 @@ variable "gate_timeout" {
   nullable    = false
 
   validation {
-    condition     = var.gate_timeout >= 5 && var.gate_timeout <= 3600
-    error_message = "The gate's timeout must be 5 to 3600 seconds."
+    condition     = var.gate_timeout == floor(var.gate_timeout) && var.gate_timeout >= 5 && var.gate_timeout <= 3600
+    error_message = "The gate's timeout must be a whole number of seconds from 5 to 3600, for example `60`."
   }
 }
 
@@ -222,8 +297,8 @@ variable "drain_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.drain_seconds >= 0 && var.drain_seconds <= 600
-    error_message = "The drain limit must be 0 to 600 seconds."
+    condition     = var.drain_seconds == floor(var.drain_seconds) && var.drain_seconds >= 0 && var.drain_seconds <= 600
+    error_message = "The drain limit must be a whole number of seconds from 0 to 600, for example `20`."
   }
 }
 
@@ -232,4 +307,9 @@ variable "log_dir" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !startswith(var.log_dir, "~")
+    error_message = "The log folder must be a path without `~`, which Terraform does not expand; for example `$${path.root}/logs`."
+  }
 }

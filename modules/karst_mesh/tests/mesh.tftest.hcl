@@ -50,41 +50,62 @@ run "ports_can_be_moved" {
   }
 
   assert {
-    condition     = output.edge.port == 25000
-    error_message = "The output names the port that was asked for."
+    condition     = output.edge == { host = "127.0.0.1", port = 25000 } && output.ports == { edge = 25000, metrics = 9901, front_door = 8088 }
+    error_message = "The outputs name the port that was asked for."
+  }
+  assert {
+    condition     = output.endpoints == { edge = "127.0.0.1:25000", metrics = "http://127.0.0.1:9901", front_door = "http://127.0.0.1:8088" }
+    error_message = "The addresses have the ports that were asked for."
   }
 }
 
-run "two_purposes_on_one_port_are_refused" {
+run "every_setting_reaches_what_goes_by_it" {
   command = plan
   variables {
-    ports = { edge = 9901 }
+    stack         = "team-a"
+    network_name  = "n"
+    secrets_dir   = "keys"
+    cert_lifetime = "24h"
+    trust_domain  = "acme.example"
+    base_image    = "registry.acme.org:5000/python:3.11"
+    build_ca_file = "tests/mesh.tftest.hcl"
   }
-  expect_failures = [var.ports]
+
+  assert {
+    condition = data.external.identity.query == tomap({
+      secrets_dir  = abspath("keys")
+      stack        = "team-a"
+      services     = jsonencode(["ops/edge", "ops/operator"])
+      network      = "n"
+      trust_domain = "acme.example"
+      lifetime     = "24h"
+    })
+    error_message = "identity is told folder, names and lifetime."
+  }
+  assert {
+    condition     = docker_network.mesh.name == "n" && docker_container.edge.name == "team-a-edge"
+    error_message = "Network and edge have the names that were asked for."
+  }
+  assert {
+    condition     = one(docker_image.edge.build).build_args.BASE == "registry.acme.org:5000/python:3.11" && one(one(docker_image.edge.build).secrets).id == "ca"
+    error_message = "The edge's image is built on the base image, with the CA bundle as a secret mount."
+  }
+  assert {
+    condition     = output.stack == "team-a" && output.trust_domain == "acme.example" && output.labels["karst.role"] == "edge"
+    error_message = "What karst_service has to be told is an output."
+  }
+  assert {
+    condition     = output.operator.uri == "spiffe://acme.example/ops/operator" && output.operator.key == "${abspath("keys")}/operator.key"
+    error_message = "The operator's identity is an output, as paths."
+  }
 }
 
-run "a_network_name_with_an_underscore_is_refused" {
+run "a_ca_bundle_that_is_not_there_is_refused" {
   command = plan
   variables {
-    network_name = "iac_net"
+    build_ca_file = "/nowhere/ca.pem"
   }
-  expect_failures = [var.network_name]
-}
-
-run "a_stack_name_with_capitals_is_refused" {
-  command = plan
-  variables {
-    stack = "Team_A"
-  }
-  expect_failures = [var.stack]
-}
-
-run "a_trust_domain_with_a_slash_is_refused" {
-  command = plan
-  variables {
-    trust_domain = "karst.local/x"
-  }
-  expect_failures = [var.trust_domain]
+  expect_failures = [data.external.identity]
 }
 
 run "a_key_that_is_sent_is_kept_in_memory_by_a_container_of_its_own" {

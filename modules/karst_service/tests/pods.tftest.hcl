@@ -254,14 +254,6 @@ run "keys_on_disk_are_in_plain_volumes" {
   }
 }
 
-run "a_delivery_that_there_is_not_is_refused" {
-  command = plan
-  variables {
-    identity_delivery = "upload"
-  }
-  expect_failures = [var.identity_delivery]
-}
-
 run "limits_count_where_an_entry_gives_none" {
   command = plan
   variables {
@@ -274,50 +266,59 @@ run "limits_count_where_an_entry_gives_none" {
   }
 }
 
-run "a_limit_in_words_is_refused" {
+run "sidecars_drain_as_long_as_they_may" {
   command = plan
   variables {
-    limits = { memory = "plenty" }
+    drain_seconds = 5
   }
-  expect_failures = [var.limits]
+
+  assert {
+    condition     = alltrue([for c in docker_container.sidecar : c.destroy_grace_seconds == 15 && contains(c.env, "KARST_DRAIN_LIMIT=5")])
+    error_message = "A sidecar is given more time to end than its drain takes."
+  }
 }
 
-run "a_stack_name_with_capitals_is_refused" {
+run "without_a_collector_traces_go_to_stdout" {
   command = plan
-  variables {
-    stack = "Team_A"
+
+  assert {
+    condition     = alltrue([for c in docker_container.app : alltrue([for one in c.env : !startswith(one, "OTEL_EXPORTER_OTLP_ENDPOINT=")])])
+    error_message = "No app is told of a collector that there is not."
   }
-  expect_failures = [var.stack]
+  assert {
+    condition     = contains(docker_container.app["alpha"].env, "KARST_OTEL=on") && contains(docker_container.app["beta"].env, "KARST_OTEL=off")
+    error_message = "`otel: false` turns tracing off for its service alone."
+  }
 }
 
-run "slugs_that_are_no_list_are_refused" {
+run "spans_of_envoy_are_for_services_that_are_traced" {
   command = plan
   variables {
-    slugs = { alpha = "gh:acme/alpha" }
+    otlp_endpoint = "http://traces.acme.example:4317"
+    envoy_spans   = true
   }
-  expect_failures = [var.slugs]
+
+  assert {
+    condition     = alltrue([for c in docker_container.app : contains(c.env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://traces.acme.example:4317")])
+    error_message = "Apps are told of the collector."
+  }
+  assert {
+    condition = (
+      length([for one in docker_container.sidecar["alpha"].env : one if strcontains(one, "traces.acme.example")]) == 1
+      && length([for one in docker_container.sidecar["beta"].env : one if strcontains(one, "traces.acme.example")]) == 0
+    )
+    error_message = "Only the sidecar of a traced service sends spans."
+  }
 }
 
-run "a_gate_that_waits_for_ever_is_refused" {
+run "a_trust_domain_is_that_of_the_callers_that_are_let_in" {
   command = plan
   variables {
-    gate_timeout = 100000
+    trust_domain = "acme.example"
   }
-  expect_failures = [var.gate_timeout]
-}
 
-run "a_negative_drain_is_refused" {
-  command = plan
-  variables {
-    drain_seconds = -1
+  assert {
+    condition     = length([for one in docker_container.sidecar["beta"].env : one if strcontains(one, "spiffe://acme.example/svc/alpha")]) == 1
+    error_message = "`allow` is written with the stack's trust domain."
   }
-  expect_failures = [var.drain_seconds]
-}
-
-run "a_trust_domain_with_a_slash_is_refused" {
-  command = plan
-  variables {
-    trust_domain = "karst.local/x"
-  }
-  expect_failures = [var.trust_domain]
 }

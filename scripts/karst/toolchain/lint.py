@@ -47,11 +47,12 @@ def main() -> int:
 
 
 def fix() -> int:
-    """Let the formatters write."""
+    """Let the formatters write, and terraform-docs the modules' tables."""
     python = python_files()
     for command in (["ruff", "check", "--fix", "--quiet"], ["black", "--quiet"]):
         print(_output([*command, *python]), end="")
     print(_output([record.terraform_command(), "fmt", "-recursive", "."]), end="")
+    print(module_docs(), end="")
     return int(Exit.OK)
 
 
@@ -73,6 +74,7 @@ def checks() -> dict[str, Check]:
         "terraform fmt": lambda: _output([record.terraform_command(), "fmt", "-check", "-diff", "-recursive", "."]),
         "terraform validate": validate,
         "tflint": tflint,
+        "terraform-docs": lambda: module_docs("--output-check"),
     }
 
 
@@ -98,11 +100,16 @@ def validate() -> str:
 
 def tflint() -> str:
     """Run tflint with the named rules over all folders."""
-    tools.get("tflint")
-    command = record.tool("tflint")
-    if command is None:
-        raise KarstError("tflint was made and is not there", code="no_tflint")
-    return _output([command, "--recursive", f"--config={ROOT / '.tflint.hcl'}", "--format=compact"])
+    return _output([_tool("tflint"), "--recursive", f"--config={ROOT / '.tflint.hcl'}", "--format=compact"])
+
+
+def module_docs(*options: str) -> str:
+    """Write what the modules take and give into their READMEs; with ``--output-check`` only say where it is not so."""
+    command = _tool("terraform-docs")
+    said = {
+        path.parent: _output([command, *options, str(path.parent)]) for path in sorted(ROOT.glob("modules/*/README.md"))
+    }
+    return "".join(f"{folder.name}: {text.rstrip()} (`make fmt` writes it)\n" for folder, text in said.items() if text)
 
 
 def python_files() -> list[str]:
@@ -118,6 +125,15 @@ def shell_files() -> list[str]:
 def dockerfiles() -> list[str]:
     """Every Dockerfile but the templates and the deliberately plain ones of the examples."""
     return [str(path) for path in _files() if path.name == "Dockerfile" and "examples" not in path.parts]
+
+
+def _tool(name: str) -> str:
+    """Return the path of a tool, which is made when it is not there."""
+    tools.get(name)
+    command = record.tool(name)
+    if command is None:
+        raise KarstError(f"{name} was made and is not there", code="no_tool")
+    return command
 
 
 def _files() -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,17 @@ def load() -> dict[str, Any]:
 
 def save(**entries: Any) -> None:
     """Add ``entries`` to the record."""
+    _update(lambda record: {**record, **entries})
+
+
+def save_tool(name: str, where: str) -> None:
+    """Record where a tool is, beside others that may be recorded at the same time."""
+    _update(lambda record: {**record, "tools": {**record.get("tools", {}), name: where}})
+
+
+def _update(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     with locked(path().with_suffix(".lock")):
-        record = {**load(), **entries}
-        write_atomic(path(), json.dumps(record, indent=2, sort_keys=True) + "\n")
+        write_atomic(path(), json.dumps(change(load()), indent=2, sort_keys=True) + "\n")
 
 
 def terraform_command() -> str:

@@ -10,7 +10,7 @@ import sys
 
 from karst.errors import Exit, KarstError, UsageError, did_you_mean
 from karst.files import cache_dir
-from karst.toolchain import go, record
+from karst.toolchain import go, record, terraform
 from karst.toolchain.process import report
 
 # Package and version, as `go install` takes them.
@@ -19,11 +19,17 @@ TOOLS = {
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"),
     "step": ("github.com/smallstep/cli/cmd/step", "v0.30.2"),
     "step-ca": ("github.com/smallstep/certificates/cmd/step-ca", "v0.30.2"),
+    "terraform-docs": ("github.com/terraform-docs/terraform-docs", "v0.20.0"),
     "tflint": ("github.com/terraform-linters/tflint", "v0.64.0"),
+    "tofu": ("./cmd/tofu", terraform.TOFU_VERSION),
     "vegeta": ("github.com/tsenart/vegeta/v12", "v12.13.0"),
 }
 # Modules that `go install` refuses, because their go.mod excludes or replaces another; built from a copy of them.
-COPIED = {"docker-compose": "github.com/docker/compose/v2"}
+COPIED = {
+    "docker-compose": "github.com/docker/compose/v2",
+    "terraform-docs": "github.com/terraform-docs/terraform-docs",
+    "tofu": terraform.TOFU_MODULE,
+}
 
 
 def main() -> int:
@@ -55,7 +61,6 @@ def get(name: str) -> str:
         else:
             go.install(package, version, output)
         source = "built from its Go module"
-    tools = record.load().get("tools", {})
-    if tools.get(name) != str(output):
-        record.save(tools={**tools, name: str(output)})
+    if record.load().get("tools", {}).get(name) != str(output):
+        record.save_tool(name, str(output))
     return f"{source}: {output}"

@@ -17,6 +17,30 @@ data "external" "fetch" {
     held_file  = var.held_file
     stack      = var.stack
   }
+
+  # What the variables say together, and what is there of the kit: told once, before anything runs.
+  lifecycle {
+    precondition {
+      condition     = fileexists("${local.scripts}/fetch")
+      error_message = "The kit's programs are not in ${local.scripts}: the module needs the whole repository, for example `git::https://example.org/karstkit.git//modules/karst_service`."
+    }
+    precondition {
+      condition     = (var.slugs == null) != (var.slugs_file == "")
+      error_message = "What to deploy is said in `slugs` or in `slugs_file`, in one of them: for example `slugs = [\"gh:owner/repo#v1.2.0\"]`."
+    }
+    precondition {
+      condition     = var.build_ca_file == "" || try(fileexists(var.build_ca_file), false)
+      error_message = "There is no CA bundle at ${var.build_ca_file}: `build_ca_file` must be a file of this machine, for example `/etc/ssl/certs/ca-certificates.crt`."
+    }
+    precondition {
+      condition     = alltrue([for path in values(var.build_secrets) : try(fileexists(path), false)])
+      error_message = "There is no file at ${join(", ", [for path in values(var.build_secrets) : path if !try(fileexists(path), false)])}: `build_secrets` must be files of this machine, for example `{ netrc = pathexpand(\"~/.netrc\") }`."
+    }
+    precondition {
+      condition     = !var.envoy_spans || local.collector != null
+      error_message = "Envoy's spans need a collector: set `otlp_endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT), for example `http://collector:4317`."
+    }
+  }
 }
 
 data "external" "detect" {
