@@ -57,10 +57,6 @@ rule "terraform_required_version" {
   enabled = true
 }
 
-rule "terraform_standard_module_structure" {
-  enabled = true
-}
-
 rule "terraform_typed_variables" {
   enabled = true
 }
@@ -68,6 +64,9 @@ rule "terraform_typed_variables" {
 rule "terraform_unused_declarations" {
   enabled = true
 }
+
+# Of modules and envs alone, by scripts/toolchain/lint: terraform_standard_module_structure. Roots of tests and examples are
+# one file.
 
 # Off: terraform_unused_required_providers. A root names the versions of the providers that its modules use.
 

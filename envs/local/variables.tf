@@ -75,6 +75,11 @@ variable "identity_delivery" {
   type        = string
   default     = "bind"
   nullable    = false
+
+  validation {
+    condition     = contains(["bind", "memory", "disk"], var.identity_delivery)
+    error_message = "The delivery must be `bind`, `memory` or `disk`, for example `memory` for a Docker host elsewhere."
+  }
 }
 
 variable "cert_lifetime" {

@@ -2,12 +2,40 @@
 
 mock_provider "docker" {}
 
-# One answer for the four programs: the edge's identity, and no service.
+# Identities of the mesh, and no service.
 mock_provider "external" {
   mock_data "external" {
     defaults = {
       result = { services = "{\"ops/edge\": {\"dir\": \"/s/mesh/ops-edge\"}}", uid = "10001", gid = "10001", ca_fingerprint = "cc" }
     }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.fetch
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.detect
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.render
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.identity
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
   }
 }
 

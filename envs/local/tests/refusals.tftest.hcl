@@ -10,6 +10,34 @@ mock_provider "external" {
   }
 }
 
+override_data {
+  target = module.karst_service.data.external.fetch
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.detect
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.render
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
+override_data {
+  target = module.karst_service.data.external.identity
+  values = {
+    result = { services = "{}", uid = "10001", gid = "10001" }
+  }
+}
+
 run "a_stack_name_with_capitals_is_refused" {
   command = plan
   variables {
@@ -72,4 +100,12 @@ run "a_log_folder_in_a_home_that_nobody_expands_is_refused" {
     log_dir = "~/logs"
   }
   expect_failures = [var.log_dir]
+}
+
+run "a_delivery_that_there_is_not_is_refused" {
+  command = plan
+  variables {
+    identity_delivery = "upload"
+  }
+  expect_failures = [var.identity_delivery]
 }

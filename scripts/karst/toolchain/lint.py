@@ -99,8 +99,13 @@ def validate() -> str:
 
 
 def tflint() -> str:
-    """Run tflint with the named rules over all folders."""
-    return _output([_tool("tflint"), "--recursive", f"--config={ROOT / '.tflint.hcl'}", "--format=compact"])
+    """Run tflint with the named rules over all folders; what others look into has the files that they look for."""
+    command = [_tool("tflint"), f"--config={ROOT / '.tflint.hcl'}", "--format=compact"]
+    found = [_output([*command, "--recursive"])]
+    for folder in sorted(path.parent for kind in ("modules", "envs") for path in ROOT.glob(f"{kind}/*/main.tf")):
+        said = _output([*command, f"--chdir={folder}", "--only=terraform_standard_module_structure"])
+        found.append(said and f"{folder.relative_to(ROOT)}:\n{said}")
+    return "\n".join(text for text in found if text)
 
 
 def module_docs(*options: str) -> str:
