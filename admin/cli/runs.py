@@ -262,9 +262,10 @@ class Run:
             return why
         from karst.build_replay import failure
 
+        own = plans.own_dockerfiles(plan)
         with self._phase("why the build failed"):
             for name in found:
-                told = failure(name, Path(contexts[name]), ca_file=ca_file)
+                told = failure(name, Path(contexts[name]), ca_file=ca_file, dockerfile=own.get(name, ""))
                 if told:
                     error = told.error()
                     outcome.errors.insert(0, str(error))

@@ -48,6 +48,9 @@ const OPTIONS = [
   ["replicas", "Replicas", "how many pods; 1", number],
   ["apt", "Debian packages", "", words],
   ["python", "Python", "as 3.12", plain],
+  ["dockerfile", "Dockerfile", "the repository's own, as Dockerfile; else the kit builds the image", plain],
+  ["user", "User of that image", "a number, as 101", plain],
+  ["writable", "Folders that image writes in", "as /var/cache/nginx", words],
 ];
 const FLAGS = [
   ["expose", "Serve it on the front door", false],

@@ -61,6 +61,7 @@ resource "docker_image" "edge" {
 
   build {
     context    = local.image_dir
+    dockerfile = "${local.image_dir}/Dockerfile" # a relative one is looked for beside the root first
     build_args = { BASE = var.base_image }
     label      = { "karst.kind" = "edge" }
 

@@ -27,6 +27,7 @@ resource "docker_image" "infra" {
 
   build {
     context    = abspath("${local.image_dir}/${each.key}")
+    dockerfile = abspath("${local.image_dir}/${each.key}/Dockerfile") # a relative one is looked for beside the root first
     build_args = { BASE = var.base_image }
     label      = { "karst.kind" = each.key }
 
@@ -57,8 +58,11 @@ resource "docker_image" "app" {
     for_each = try(each.value.image.built, false) ? [] : [each.value.image]
     content {
       context    = build.value.context
-      dockerfile = build.value.dockerfile
-      label      = { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" }
+      dockerfile = "${build.value.context}/${build.value.dockerfile}"
+      label = merge(
+        { "karst.stack" = var.stack, "karst.service" = each.key, "karst.kind" = "app" },
+        local.own_image[each.key] ? { "karst.dockerfile" = build.value.dockerfile } : {},
+      )
 
       dynamic "secrets" {
         for_each = local.build_secrets

@@ -74,6 +74,7 @@ data "external" "identity" {
     stack        = var.stack
     services     = jsonencode(concat(sort(keys(local.fetched)), ["ops/operator"])) # the gate asks as the operator
     app_secrets  = jsonencode({ for name, service in local.fetched : name => service.secrets })
+    own_images   = jsonencode([for name, service in local.fetched : name if try(service.dockerfile, null) != null])
     network      = var.network_name
     trust_domain = var.trust_domain
     lifetime     = var.cert_lifetime

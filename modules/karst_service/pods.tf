@@ -6,6 +6,14 @@ data "docker_network" "mesh" {
 }
 
 locals {
+  # Built by the repository's own Dockerfile, without a runner. `try`: a generation of an older kit may be held.
+  own_image = { for name, service in local.services : name => try(service.dockerfile, null) != null }
+  user      = { for name, service in local.services : name => try(service.user, null) }
+  run_owner = { for name, user in local.user : name => user == null ? "" : ",uid=${split(":", user)[0]}" }
+  writable  = { for name, service in local.services : name => toset(try(service.writable, [])) }
+  # As `docker run IMAGE ARGS`; to the kit's images the arguments were given when they were built.
+  command = { for name, service in local.services : name => local.own_image[name] && length(service.args) > 0 ? service.args : null }
+
   # Where Envoy sends its own spans, by the rules that the apps' SDK goes by: 4317 means gRPC, else HTTP below the given path.
   otlp_parts = try(regex("^(https?)://([^:/?#]+)(?::([0-9]+))?(/[^?#]*)?$", var.otlp_endpoint), null)
   collector = local.otlp_parts == null ? null : {
@@ -23,6 +31,7 @@ locals {
       trust_domain = var.trust_domain
       expose       = service.expose
       health       = service.health == null ? "" : service.health
+      runner       = !local.own_image[name]
       spans        = var.envoy_spans && service.otel ? local.collector : null
       # Null, not the list of all: a new service must not change the sidecars of the others.
       callers = service.allow == null ? null : [
@@ -37,7 +46,6 @@ locals {
       {
         PORT                     = tostring(coalesce(service.port, service.detection.port, 8000))
         HOST                     = "127.0.0.1"
-        HOME                     = "/tmp"
         HTTP_PROXY               = "http://127.0.0.1:15001"
         http_proxy               = "http://127.0.0.1:15001"
         NO_PROXY                 = "localhost,127.0.0.1,::1"
@@ -47,6 +55,7 @@ locals {
         OTEL_RESOURCE_ATTRIBUTES = "service.version=${service.revision},karst.stack=${var.stack}"
         KARST_OTEL               = service.otel ? "on" : "off"
       },
+      local.own_image[name] ? (service.otel ? {} : { OTEL_SDK_DISABLED = "true" }) : { HOME = "/tmp" },
       var.otlp_endpoint == "" ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint },
       service.detection.env,
       service.env,
@@ -67,13 +76,15 @@ locals {
   generations = {
     for name, service in local.services : name => substr(sha256(jsonencode([
       service.image.input_hash,
-      local.infra_hashes,
+      { for kind, hash in local.infra_hashes : kind => hash if kind == "sidecar" || !local.own_image[name] },
       local.envoy_configs[name],
       local.app_env[name],
       service.identity.app_secrets_digest,
       [local.key_owner.uid, local.key_owner.gid],
       # The provider replaces a container to change it: alone, the new app would find its ports taken by the old one.
       service.cpus,
+      # Of an image of the kit these are part of the image.
+      local.own_image[name] ? jsonencode([service.args, service.user, service.writable]) : "",
     ])), 0, 12)
   }
 
@@ -93,6 +104,10 @@ locals {
       secrets  = service.identity.app_secrets_digest
       identity = service.identity.fingerprint
       owner    = "${local.key_owner.uid}:${local.key_owner.gid}"
+      }, !local.own_image[name] ? {} : {
+      args     = join(" ", service.args)
+      user     = service.user == null ? "" : service.user
+      writable = join(", ", service.writable)
     })
   }
 
@@ -196,7 +211,8 @@ resource "docker_container" "pod" {
   depends_on = [docker_image.app]
 }
 
-# The runner as PID 1 and the repository's main() as its child. Never sees a mesh key.
+# The runner as PID 1 and the repository's main() as its child, or what the repository's own image starts. Never sees a
+# mesh key.
 resource "docker_container" "app" {
   for_each = local.pods
 
@@ -206,11 +222,19 @@ resource "docker_container" "app" {
   env                   = [for key, value in local.app_env[each.value.service] : "${key}=${value}"]
   restart               = "unless-stopped"
   destroy_grace_seconds = 15
-  read_only             = true
-  tmpfs                 = { "/tmp" = "rw,nosuid,nodev,size=256m,mode=1777" }
-  memory                = local.memory_mib[each.value.service]
-  memory_swap           = local.memory_mib[each.value.service]
-  cpus                  = local.services[each.value.service].cpus == null ? null : tostring(local.services[each.value.service].cpus)
+  read_only             = !contains(local.writable[each.value.service], "/")
+  tmpfs = merge(
+    { "/tmp" = "rw,nosuid,nodev,size=256m,mode=1777" },
+    # For pid files and sockets. Not for everybody: runc before 1.1.9 keeps the mode of the image's own folder.
+    local.own_image[each.value.service] ? { "/run" = "rw,nosuid,nodev,size=64m,mode=755${local.run_owner[each.value.service]}" } : {},
+  )
+  command = local.command[each.value.service]
+  user    = local.user[each.value.service]
+  # Programs that were not written to be PID 1 do not end on SIGTERM; the runner is one that was.
+  init        = local.own_image[each.value.service] ? true : null
+  memory      = local.memory_mib[each.value.service]
+  memory_swap = local.memory_mib[each.value.service]
+  cpus        = local.services[each.value.service].cpus == null ? null : tostring(local.services[each.value.service].cpus)
 
   # Against fork bombs. The provider has no pids_limit; this one counts all processes and threads of the apps' user on the
   # host, so it is high enough for many services and low enough that the host keeps half of its process numbers.
@@ -232,7 +256,18 @@ resource "docker_container" "app" {
     }
   }
 
+  # Anonymous volumes: they begin with what the image has there, owner and mode included, and go with the container.
+  dynamic "volumes" {
+    for_each = setsubtract(local.writable[each.value.service], ["/"])
+    content {
+      container_path = volumes.value
+    }
+  }
+
+  # Many images begin as root to prepare a folder and then become another user: these are what that takes. Of somebody who
+  # is not root they make nothing, because no privilege can be gained; `user:` leaves them away.
   capabilities {
+    add  = local.own_image[each.value.service] && local.user[each.value.service] == null ? ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"] : null
     drop = ["ALL"]
   }
   security_opts = ["no-new-privileges:true"]
@@ -268,12 +303,18 @@ resource "docker_container" "sidecar" {
     "/run/karst" = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
     "/tmp"       = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
   }
-  env = [
+  env = concat([
     "ENVOY_CONFIG=${local.envoy_configs[each.value.service]}",
     "KARST_DRAIN_LIMIT=${var.drain_seconds}",
     "KARST_PORT=${local.app_env[each.value.service].KARST_PORT}",
     "PORT=${local.app_env[each.value.service].PORT}",
-  ]
+    ], !local.own_image[each.value.service] ? [] : [
+    "KARST_ANSWER=1",
+    "KARST_HEALTH=${local.app_env[each.value.service].KARST_HEALTH}",
+    "KARST_REVISION=${local.app_env[each.value.service].KARST_REVISION}",
+    "KARST_SERVICE=${each.value.service}",
+    "KARST_STACK=${var.stack}",
+  ])
   # Longer than the drain: a kill in the middle of it would lose the requests that the drain waits for.
   destroy_grace_seconds = var.drain_seconds + 10
   memory                = 256
@@ -335,6 +376,7 @@ resource "terraform_data" "gate" {
       KARST_TRUST_DOMAIN = var.trust_domain
       KARST_GATE_TIMEOUT = var.gate_timeout
       KARST_LOG_DIR      = var.log_dir == "" ? "" : abspath(var.log_dir)
+      KARST_OWN_IMAGE    = local.own_image[each.key] ? "1" : ""
     })
   }
 

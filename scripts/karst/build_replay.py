@@ -39,8 +39,19 @@ class Failure:
         )
 
 
-def failure(service: str, context: Path, *, ca_file: str = "", count: int = 15) -> Failure | None:
-    """Run the build of ``context`` again and explain it; None when it does not fail this time."""
+def failure(service: str, context: Path, *, ca_file: str = "", count: int = 15, dockerfile: str = "") -> Failure | None:
+    """Run the build of ``context`` again and explain it; None when it does not fail this time.
+
+    ``dockerfile`` names the repository's own, relative to ``context``: its steps are built, not replayed.
+    """
+    if dockerfile:
+        from karst.own_build import build_again
+
+        code, log = build_again(context, dockerfile, ca_file=ca_file)
+        said = last_lines(log, count)
+        why = f": {said[-1]}" if said else ""
+        told = Explanation("build_failed", f"`{dockerfile}` could not be built{why}", "the step's last lines say why")
+        return None if code == 0 else Failure(service, told, tuple(said))
     code, log = replay(context, ca_file=ca_file)
     return None if code == 0 else Failure(service, explain(log), tuple(last_lines(log, count)))
 

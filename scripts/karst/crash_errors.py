@@ -64,8 +64,13 @@ PROGRAMS = {
 }
 
 
-def explain_crash(log: str) -> Explanation | None:
-    """What the app lacks, when its last lines say so."""
+def explain_crash(log: str, *, own_image: bool = False) -> Explanation | None:
+    """What the app lacks, when its last lines say so. Of an image of the repository's own the kit can only give it a
+    place to write.
+    """
+    if own_image:
+        matches = list(_NOT_WRITABLE.finditer(log))
+        return _not_writable(next(filter(None, matches[-1].groups()))) if matches else None
     for pattern, answer in (
         (r"(?:ImportError|OSError): lib([\w.+-]+?)\.so[\d.]*: cannot open shared object", _library),
         (r"cannot load library '(?:lib)?([\w.+-]+?)(?:-\d+)?(?:\.so[\d.]*)?'", _library),
@@ -85,6 +90,24 @@ def explain_crash(log: str) -> Explanation | None:
         if found is not None:
             return found
     return None
+
+
+# nginx: mkdir() "/x" failed (30: Read-only file system); sh: cannot create /x: Read-only file system; Python, Node.
+_NOT_WRITABLE = re.compile(
+    r"[\"'‘](/[^\"'’\n]+)[\"'’][^\n]{0,40}read-only file system"
+    r"|(/[^\s:\"']*): read-only file system"
+    r"|read-only file system[^\n]{0,40}'([^'\n]+)'",
+    re.IGNORECASE,
+)
+
+
+def _not_writable(path: str) -> Explanation:
+    folder = path.rstrip("/").rpartition("/")[0] or "/"
+    return Explanation(
+        "read_only",
+        f"it writes to {path}, and the image is read-only when it runs",
+        f"add `writable: [{folder}]` to this entry of the list; what it writes there is gone with the container",
+    )
 
 
 def _apt(package: str) -> str:

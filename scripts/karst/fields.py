@@ -19,6 +19,10 @@ _SUBFOLDER = re.compile(r"[\w ./@+=,~()-]+")
 _HTTP_PATH = re.compile(r"/[A-Za-z0-9/_.~%?&=:@+,;-]*", re.ASCII)
 _APT = re.compile(r"[a-z0-9][a-z0-9+.-]+", re.ASCII)  # Debian Policy 5.6.1
 MAX_REPLICAS = 32
+_CONTAINER_USER = re.compile(r"[1-9][0-9]{0,9}(:[0-9]{1,10})?", re.ASCII)
+_CONTAINER_FOLDER = re.compile(r"/|(/[A-Za-z0-9_.+@-]+)+/?", re.ASCII)
+#: The kit's own mounts, and the kernel's.
+_MOUNTED = ("/tmp", "/run", "/proc", "/sys", "/dev")  # noqa: S108 # nosec B108
 _PYTHON = re.compile(r"3\.[0-9]{1,2}", re.ASCII)
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
@@ -77,17 +81,48 @@ class Entry:
         return value
 
     def subfolder(self, key: str) -> str | None:
+        return self._inside(key, "folder", "give a folder of the repository, as in services/api")
+
+    def dockerfile(self, key: str) -> str | None:
+        if self.raw.get(key) is True:
+            raise self.bad(key, "wanted a path, got true", "name the file, as in Dockerfile or docker/api.Dockerfile")
+        return self._inside(key, "file", "give the file's path below the project, as in docker/api.Dockerfile")
+
+    def user(self, key: str) -> str | None:
+        value = self.raw.get(key)
+        hint = 'write a number, or user and group, as in "101" or "101:101"; /etc/passwd of the image has them'
+        if value is None:
+            return None
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if text.partition(":")[0] == "0":
+            raise self.bad(key, "0 is root", "leave the key away: the image's own user is used")
+        if not _CONTAINER_USER.fullmatch(text):
+            raise self.bad(key, f"`{value}` is no numeric user", hint)
+        return text
+
+    def folders(self, key: str) -> tuple[str, ...]:
+        """Folders of a container; ``/`` stands alone, and what the kit mounts itself is not to be had."""
+        hint = "name folders of the image, as in /var/cache/nginx, or / for everything"
+        names = [name.rstrip("/") or "/" for name in self._names(key, _CONTAINER_FOLDER, hint)]
+        for name in names:
+            if ".." in name.split("/") or name in _MOUNTED:
+                raise self.bad(key, f"`{name}` is not to be had", "what is in memory can be written to without it")
+        if "/" in names and len(names) > 1:
+            raise self.bad(key, "`/` is everything", "leave the others away")
+        return tuple(sorted(names))
+
+    def _inside(self, key: str, what: str, hint: str) -> str | None:
+        """A path that stays in the repository, without empty parts."""
         value = self.text(key)
         if value is None:
             return None
         parts = [part for part in value.split("/") if part not in ("", ".")]
-        hint = "give a folder of the repository, as in services/api"
         if value.startswith(("/", "~")):
             raise self.bad(key, f"`{value}` is not relative", hint)
         if ".." in parts:
             raise self.bad(key, f"`{value}` leaves the repository", hint)
         if value.startswith("-") or not _SUBFOLDER.fullmatch(value) or ".git" in parts:
-            raise self.bad(key, f"`{value}` is not a folder's name that can be used", hint)
+            raise self.bad(key, f"`{value}` is not a {what}'s name that can be used", hint)
         return "/".join(parts) or None
 
     def entrypoint(self, key: str) -> str | None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 POLL_SECONDS_ELSEWHERE = 0.5  # each question there starts a process in the edge
+#: How often the engine is asked whether it keeps starting the app again, and from how many starts on it is given up.
+LOOK_SECONDS = 1.0
+TRIES = 3
 LOG_LINES = 15
 
 
@@ -56,6 +59,8 @@ class Gate:
         secrets_dir: folder with the operator's identity.
         timeout: seconds until every one of the pods must be SERVING.
         log_dir: where the logs of generations that go are kept; None keeps none.
+        own_image: the app's image is the repository's own and has no runner: the engine starts it again, and knows how
+            it ended.
     """
 
     service: str
@@ -65,6 +70,7 @@ class Gate:
     trust_domain: str
     timeout: float
     log_dir: Path | None = None
+    own_image: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Gate:
@@ -78,6 +84,7 @@ class Gate:
                 trust_domain=env.get("KARST_TRUST_DOMAIN", "karst.local"),
                 timeout=float(env.get("KARST_GATE_TIMEOUT", "60")),
                 log_dir=Path(env["KARST_LOG_DIR"]) if env.get("KARST_LOG_DIR") else None,
+                own_image=bool(env.get("KARST_OWN_IMAGE")),
             )
         except (KeyError, ValueError, TypeError) as err:
             raise UsageError(
@@ -94,7 +101,7 @@ def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
     with containers.engine() as docker:
-        answers = wait(gate)
+        answers = wait(gate, docker)
         refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
         if not refused:
             drained = drain_older(gate, docker)
@@ -111,7 +118,7 @@ def main() -> int:
         drain(docker, [m for m in found if m.pod_id in gone], settle=0)
     from karst.crash_errors import explain_crash
 
-    known = explain_crash("\n".join(lines))
+    known = explain_crash("\n".join(lines), own_image=gate.own_image)
     health = answers[refused[0].id]
     which = f" ({len(refused)} of its {len(gate.pods)} pods, {refused[0].name})" if len(gate.pods) > 1 else ""
     what = f"{gate.service} is not healthy{which}: {health.status}, {health.reason or 'no reason given'}"
@@ -123,18 +130,18 @@ def main() -> int:
     )
 
 
-def wait(gate: Gate) -> dict[str, Health]:
+def wait(gate: Gate, docker: Any) -> dict[str, Health]:
     """Ask each pod until it is healthy and in rotation, has FAILED, or the time is up: pod id → last answer."""
     deadline = time.monotonic() + gate.timeout
     with ThreadPoolExecutor(max_workers=len(gate.pods)) as pool:
-        return dict(
-            zip((p.id for p in gate.pods), pool.map(lambda pod: _wait(gate, pod, deadline), gate.pods), strict=True)
-        )
+        answers = pool.map(lambda pod: _wait(gate, pod, docker, deadline), gate.pods)
+        return dict(zip((p.id for p in gate.pods), answers, strict=True))
 
 
-def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
+def _wait(gate: Gate, pod: Pod, docker: Any, deadline: float) -> Health:
     from karst.probe import probe, ready
 
+    look_at = time.monotonic() + LOOK_SECONDS if gate.own_image else float("inf")
     where: dict[str, Any] = {
         "sni": pod.name,
         "address": pod.address,
@@ -145,6 +152,9 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
         health = probe(gate.service, **where)
         if health.healthy and (not health.app_port or ready(gate.service, **where)):
             return health
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_SECONDS
+            health = crashing(gate, pod, docker, health)
         if health.status == "FAILED" or time.monotonic() >= deadline:
             break
         time.sleep(POLL_SECONDS_ELSEWHERE if dial.is_elsewhere() else POLL_SECONDS)
@@ -169,6 +179,24 @@ def older_than(gate: Gate, found: list[containers.Member]) -> list[containers.Me
     """The containers of pods that are not among those wanted, and were there before the newest of these."""
     newest = max((m.created for m in found if m.id in gate.ids), default=0)
     return [m for m in found if m.pod_id not in gate.ids and m.created <= newest]
+
+
+def crashing(gate: Gate, pod: Pod, docker: Any, health: Health) -> Health:
+    """FAILED with the exit code when the engine has started the new app again and again, else ``health`` as it is."""
+    found = containers.members(docker, gate.stack, gate.service)
+    app = next((m for m in found if m.role == "app" and m.pod_id == pod.id), None)
+    details = docker.api.inspect_container(app.id) if app else {}
+    if int(details.get("RestartCount") or 0) < TRIES:
+        return health
+    state = details["State"]
+    why = "was killed for want of memory" if state.get("OOMKilled") else f"exited with code {state.get('ExitCode')}"
+    return dataclasses.replace(
+        health,
+        status="FAILED",
+        reason=f"{why} (started {int(details['RestartCount']) + 1} times)",
+        exit_code=state.get("ExitCode"),
+        restarts=int(details["RestartCount"]),
+    )
 
 
 def drain_older(gate: Gate, docker: Any) -> int:

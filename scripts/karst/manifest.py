@@ -41,6 +41,9 @@ class Service:
         replicas: how many pods of it run.
         apt: Debian packages it needs.
         python: version it wants (``3.12``).
+        dockerfile: the repository's own Dockerfile, relative to ``path``, to build instead of an image of the kit.
+        user: numeric user of such an image's container (``101``, ``101:101``); None is the image's own.
+        writable: folders in which such an image may write; ``/`` is everywhere.
     """
 
     name: str
@@ -60,6 +63,9 @@ class Service:
     replicas: int = 1
     apt: tuple[str, ...] = ()
     python: str | None = None
+    dockerfile: str | None = None
+    user: str | None = None
+    writable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # A frozen dataclass cannot have a mutable default; callers always see a mapping.
@@ -100,6 +106,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("healthcheck", "health_path", "readiness"), "did you mean `health`?"),
     **dict.fromkeys(("mem", "mem_limit", "ram"), "did you mean `memory`?"),
     **dict.fromkeys(("scale", "instances", "count", "copies"), "did you mean `replicas`?"),
+    **dict.fromkeys(("image", "build", "containerfile"), "did you mean `dockerfile`, a path in the repository?"),
 }
 """What other tools call it; nearest spelling finds the rest."""
 
@@ -199,6 +206,7 @@ def _service(raw: Any, number: int, base_dir: Path, where: str) -> Service:
     except UsageError as err:
         raise UsageError(f"{entry.where}: {err.message}", hint=err.hint, code=err.code) from None
     path = entry.subfolder("path")
+    _check_dockerfile(entry)
     return Service(
         name=_name(entry, slug, path, base_dir),
         slug=str(slug),
@@ -217,6 +225,9 @@ def _service(raw: Any, number: int, base_dir: Path, where: str) -> Service:
         replicas=entry.replicas("replicas"),
         apt=entry.packages("apt"),
         python=entry.python("python"),
+        dockerfile=entry.dockerfile("dockerfile"),
+        user=entry.user("user"),
+        writable=entry.folders("writable"),
     )
 
 
@@ -238,6 +249,28 @@ def _name(entry: Entry, slug: slugs.Slug, path: str | None, base_dir: Path) -> s
     if name in OPERATORS:
         raise entry.bad("name", f"`{name}` is taken by the kit itself", "choose another name:", "bad_name")
     return name
+
+
+_KIT_BUILDS = ("entrypoint", "apt", "python")
+_OWN_IMAGE = ("user", "writable")
+
+
+def _check_dockerfile(entry: Entry) -> None:
+    """Refuse keys that say how the kit builds an image beside one that is built otherwise, and the other way round."""
+    own = entry.raw.get("dockerfile") is not None
+    for key in _KIT_BUILDS if own else _OWN_IMAGE:
+        if entry.raw.get(key) is not None:
+            if own:
+                why, hint = (
+                    "it has no meaning beside `dockerfile`",
+                    "say it in the Dockerfile, or leave `dockerfile` away",
+                )
+            else:
+                why, hint = (
+                    "it is for an entry with `dockerfile`",
+                    "what the kit builds runs as 10001 and writes to /tmp",
+                )
+            raise entry.bad(key, why, hint)
 
 
 def _check_unique(services: Sequence[Service], where: str) -> None:

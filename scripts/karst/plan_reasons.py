@@ -17,15 +17,24 @@ Table = Mapping[str, Any]
 _IMAGE_PARTS = {
     "source": "source",
     "dependencies": "dependencies",
+    "dockerfile": "Dockerfile",
     "command": "entry point or args",
     "apt": "Debian packages",
     "base": "base image",
     "builder": "the kit's builder",
     "runner": "the kit's runner",
 }
-_SETTINGS = ("port", "health", "allow", "expose", "memory", "cpus", "otel", "replicas")
+_SETTINGS = ("port", "health", "allow", "expose", "memory", "cpus", "otel", "replicas", "args", "user", "writable")
 # What a setting that is not given means.
-_UNSET = {"port": "found out", "health": "none", "memory": "no limit", "cpus": "no limit"}
+_UNSET = {
+    "port": "found out",
+    "health": "none",
+    "memory": "no limit",
+    "cpus": "no limit",
+    "args": "the image's",
+    "user": "the image's",
+    "writable": "nothing but /tmp and /run",
+}
 _ROLES = ("pod", "app", "sidecar")
 
 
@@ -42,7 +51,7 @@ def reasons(before: Table | None, after: Table | None, changes: Table) -> list[R
     old, new = before.get("made_of") or {}, after.get("made_of") or {}
     found = _source(before, after)
     found += _image(before, after, old, new, changes.get("image") or {})
-    settings = [key for key in _SETTINGS if key in old and old[key] != new.get(key)]
+    settings = [key for key in _SETTINGS if key in old and key in new and old[key] != new[key]]
     found += [_reason(key, *(_told(key, one.get(key, "")) for one in (old, new))) for key in settings]
     found += _environment(changes.get("app") or {}, {reason["what"] for reason in found})
     if old and old.get("secrets") != new.get("secrets"):
@@ -111,6 +120,9 @@ def _image(before: Table, after: Table, old: Table, new: Table, change: Table) -
         return []
     if change.get("after") and not change["after"].get("build"):  # without a build block it is taken as it is
         return [_reason("image", before["image"], after["image"], text="image of then, not built again")]
+    if old and ("dockerfile" in old) != ("dockerfile" in new):
+        who = "the repository's own Dockerfile" if "dockerfile" in new else "the kit"
+        return [_reason("image", before["image"], after["image"], text=f"image built by {who} from now on")]
     parts = [part for part in _IMAGE_PARTS if part in old and old[part] != new.get(part)]
     if "base" in parts:  # the kit's images are made on it
         parts = [part for part in parts if part not in ("builder", "runner")]

@@ -76,6 +76,19 @@ def build_contexts(plan: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def own_dockerfiles(plan: dict[str, Any]) -> dict[str, str]:
+    """Service → Dockerfile, for the images that the plan builds by a Dockerfile of the repository's own."""
+    found = {}
+    for change in plan.get("resource_changes", []):
+        match = _INSTANCE.search(change.get("address", ""))
+        after = change.get("change", {}).get("after") or {}
+        if match and (match["type"], match["name"]) == ("docker_image", "app") and after.get("build"):
+            dockerfile = (after["build"][0].get("label") or {}).get("karst.dockerfile")
+            if dockerfile:
+                found[match["key"]] = dockerfile
+    return found
+
+
 def retained(plan: dict[str, Any]) -> set[str]:
     """The services whose next image is there already, and is taken as it is."""
     found = set()

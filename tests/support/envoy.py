@@ -32,6 +32,7 @@ def sidecar_variables(service: str, **changes: Any) -> dict[str, Any]:
         "callers": None,
         "expose": False,
         "health": "",
+        "runner": True,
         "spans": None,
         **changes,
     }

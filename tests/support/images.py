@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,23 @@ def base() -> str:
     if found is None:
         pytest.skip("there is no base image: `make bootstrap` pulls or makes one")
     return found[0]
+
+
+@contextlib.contextmanager
+def official(name: str) -> Iterator[None]:
+    """Have the official image ``name`` on the engine; without Docker Hub, the base image under its name."""
+
+    def docker(*words: str) -> bool:
+        return subprocess.run(["docker", *words], capture_output=True, timeout=120, check=False).returncode == 0
+
+    if docker("image", "inspect", name) or base() != base_image.LOCAL:
+        yield  # the engine pulls it by itself
+        return
+    docker("tag", base(), name)
+    try:
+        yield
+    finally:
+        docker("rmi", name)
 
 
 def build(kind: str) -> str:

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,13 @@ class Kit:
         filters = [word for label in wanted for word in ("--filter", label)]
         ids = self.docker("ps", "-aq", *filters).split()
         return json.loads(self.docker("inspect", *ids)) if ids else []
+
+    def ask(self, service: str, path: str = "/") -> str:
+        """What a service with `expose: true` answers at the front door."""
+        url = f"http://127.0.0.1:{self.ports['front_door']}{path}"
+        request = urllib.request.Request(url, headers={"Host": f"{service}.localhost"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode())
 
     def docker(self, *arguments: str, timeout: float = 60) -> str:
         """Run the docker client against the engine that the stack is on."""

@@ -46,3 +46,28 @@ def test_the_last_traceback_counts() -> None:
     )
     assert found is not None
     assert found.message.startswith("it imports b")
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "folder"),
+    [
+        (
+            'nginx: [emerg] mkdir() "/var/cache/nginx/body" failed (30: Read-only file system)',
+            "body",
+            "/var/cache/nginx",
+        ),
+        ("/srv/data/visits: Read-only file system", "/srv/data/visits", "/srv/data"),
+        ("sh: 1: cannot create /x: Read-only file system", "/x", "/"),
+        ("OSError: [Errno 30] Read-only file system: '/app/cookie_secret'", "/app/cookie_secret", "/app"),
+        ("Error: EROFS: read-only file system, open '/srv/app/log'", "/srv/app/log", "/srv/app"),
+    ],
+)
+def test_an_image_of_the_repositorys_own_is_told_which_folder_to_open(line: str, path: str, folder: str) -> None:
+    found = explain_crash(f"starting\n{line}\n", own_image=True)
+    assert found is not None
+    assert path in found.message
+    assert f"add `writable: [{folder}]`" in found.hint
+
+
+def test_an_image_of_the_repositorys_own_gets_no_hint_for_keys_that_it_cannot_have() -> None:
+    assert explain_crash("/bin/sh: 1: convert: not found", own_image=True) is None

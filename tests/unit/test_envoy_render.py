@@ -21,6 +21,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "nobody": (SIDECAR, sidecar_variables("web", callers=[])),
     "exposed to nobody else": (SIDECAR, sidecar_variables("web", callers=[], expose=True)),
     "health": (SIDECAR, sidecar_variables("web", health='/he"al: th?x=#1')),
+    "no runner": (SIDECAR, sidecar_variables("web", runner=False, health="/ready")),
     "hostile stack": (SIDECAR, sidecar_variables("web", stack='"] }\nadmin: {', trust_domain="a.b-c.d")),
     "spans by gRPC": (
         SIDECAR,

@@ -260,6 +260,40 @@ def test_null_means_that_the_key_is_not_there() -> None:
     assert one(**{key: None for key in KEYS if key not in ("slug", "env")}) == one()
 
 
+def test_an_own_dockerfile_is_a_path_below_the_project_and_has_a_user_and_folders() -> None:
+    service = one(path="services/api", dockerfile="./docker//api.Dockerfile", user=101, writable=["/var/cache/nginx/"])
+    assert (service.dockerfile, service.user, service.writable) == (
+        "docker/api.Dockerfile",
+        "101",
+        ("/var/cache/nginx",),
+    )
+    assert one(dockerfile="Dockerfile", user="101:0", writable=["/"], args=["-v"]).user == "101:0"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"dockerfile": "../Dockerfile"}, "`../Dockerfile` leaves the repository"),
+        ({"dockerfile": "/etc/Dockerfile"}, "is not relative"),
+        ({"dockerfile": True}, "wanted a path, got true"),
+        ({"dockerfile": "Dockerfile", "entrypoint": "app:main"}, "`entrypoint`: it has no meaning beside `dockerfile`"),
+        ({"dockerfile": "Dockerfile", "apt": ["curl"]}, "`apt`: it has no meaning"),
+        ({"dockerfile": "Dockerfile", "python": "3.12"}, "`python`: it has no meaning"),
+        ({"user": "101"}, "`user`: it is for an entry with `dockerfile`"),
+        ({"writable": ["/data"]}, "`writable`: it is for an entry with `dockerfile`"),
+        ({"dockerfile": "Dockerfile", "user": "nginx"}, "`nginx` is no numeric user"),
+        ({"dockerfile": "Dockerfile", "user": 0}, "0 is root"),
+        ({"dockerfile": "Dockerfile", "user": True}, "`True` is no numeric user"),
+        ({"dockerfile": "Dockerfile", "writable": ["cache"]}, "`cache` is not allowed here"),
+        ({"dockerfile": "Dockerfile", "writable": ["/a/../etc"]}, "is not to be had"),
+        ({"dockerfile": "Dockerfile", "writable": ["/run"]}, "`/run` is not to be had"),
+        ({"dockerfile": "Dockerfile", "writable": ["/", "/data"]}, "`/` is everything"),
+    ],
+)
+def test_what_an_own_dockerfile_cannot_be_combined_with_is_one_sentence(keys: dict[str, Any], words: str) -> None:
+    assert words in sentence([{"slug": "gh:o/app", **keys}]).message
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("gh:o/app"),
     lambda inner: st.lists(inner, max_size=3)

@@ -50,6 +50,23 @@ def _texts(changed: dict[str, Any], made_of: dict[str, str], **steps: Any) -> li
 IMAGE = {"image": "karst/shop:222222222222"}
 
 
+def test_an_own_dockerfile_instead_of_the_kit_is_one_reason_and_its_settings_are_told() -> None:
+    own = copy.deepcopy(RUNNING) | IMAGE
+    own["made_of"] = {"source": "s1", "dockerfile": "f1", "args": "", "user": "", "writable": ""}
+    changes = {"pod": REPLACED}
+    assert reasons(RUNNING, own, changes)[0]["text"] == ("image built by the repository's own Dockerfile from now on")
+    assert reasons(own, RUNNING, changes)[0]["text"] == "image built by the kit from now on"
+    after = copy.deepcopy(own)
+    after["made_of"] |= {"user": "101", "writable": "/var/cache/nginx"}
+    assert [one["text"] for one in reasons(own, after, changes)] == [
+        "user the image's → 101",
+        "writable nothing but /tmp and /run → /var/cache/nginx",
+    ]
+    after = copy.deepcopy(own) | {"image": "karst/shop:3"}
+    after["made_of"] |= {"source": "s2", "dockerfile": "f2"}
+    assert [one["text"] for one in reasons(own, after, changes)] == ["image rebuilt: source, Dockerfile changed"]
+
+
 @pytest.mark.parametrize(
     ("changed", "made_of", "texts"),
     [

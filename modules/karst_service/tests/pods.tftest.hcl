@@ -322,3 +322,60 @@ run "a_trust_domain_is_that_of_the_callers_that_are_let_in" {
     error_message = "`allow` is written with the stack's trust domain."
   }
 }
+
+run "an_image_of_the_repositorys_own_is_built_as_it_is_and_answered_for_by_its_sidecar" {
+  command = plan
+
+  override_data {
+    target = data.external.fetch
+    values = {
+      result = {
+        services = <<-JSON
+          {
+            "alpha": {"name": "alpha", "slug": "gh:acme/alpha", "ref": "main", "revision": "1111111111111111111111111111111111111111",
+                      "source": "/src/alpha", "tree": "aa", "path": null, "entrypoint": null, "args": ["-v"], "port": null, "env": {},
+                      "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": "/up", "otel": false, "missing": [],
+                      "dockerfile": "docker/Dockerfile", "user": null, "writable": ["/data"]},
+            "beta":  {"name": "beta", "slug": "dir:beta", "ref": "", "revision": "dir-222222222222",
+                      "source": "/src/beta", "tree": "bb", "path": null, "entrypoint": null, "args": [], "port": 9000, "env": {},
+                      "secrets": [], "allow": null, "expose": false, "memory": null, "cpus": null, "health": null, "otel": true, "missing": [],
+                      "dockerfile": "Dockerfile", "user": "101:101", "writable": ["/"]}
+          }
+        JSON
+      }
+    }
+  }
+
+  assert {
+    condition     = one(docker_image.app["alpha"].build).dockerfile == "/build/a/Dockerfile" && one(docker_image.app["alpha"].build).label["karst.dockerfile"] == "Dockerfile"
+    error_message = "The Dockerfile is named by its whole path, and in a label."
+  }
+  assert {
+    condition     = one(docker_container.app["alpha"].capabilities).add == toset(["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]) && one(docker_container.app["beta"].capabilities).add == null
+    error_message = "As root it may become somebody else; a given user may nothing."
+  }
+  assert {
+    condition     = docker_container.app["alpha"].read_only && !docker_container.app["beta"].read_only && docker_container.app["beta"].user == "101:101"
+    error_message = "Only `/` makes the root writable."
+  }
+  assert {
+    condition     = endswith(docker_container.app["beta"].tmpfs["/run"], ",uid=101") && !strcontains(docker_container.app["alpha"].tmpfs["/run"], ",uid=")
+    error_message = "The folder of pid files is the given user's."
+  }
+  assert {
+    condition     = one(docker_container.app["alpha"].volumes).container_path == "/data" && length(docker_container.app["beta"].volumes) == 0
+    error_message = "Each writable folder is an anonymous volume."
+  }
+  assert {
+    condition     = docker_container.app["alpha"].command == tolist(["-v"]) && docker_container.app["alpha"].init && contains(docker_container.app["alpha"].env, "OTEL_SDK_DISABLED=true")
+    error_message = "Arguments take the place of CMD, and Docker's init is PID 1."
+  }
+  assert {
+    condition     = contains(docker_container.sidecar["alpha"].env, "KARST_ANSWER=1") && contains(docker_container.sidecar["alpha"].env, "KARST_HEALTH=/up")
+    error_message = "The sidecar answers for an app without a runner."
+  }
+  assert {
+    condition     = !anytrue([for pair in docker_container.app["alpha"].env : startswith(pair, "HOME=")])
+    error_message = "HOME is the image's."
+  }
+}

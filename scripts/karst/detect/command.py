@@ -81,6 +81,10 @@ def question(name: str, service: Mapping[str, Any], available: Sequence[str]) ->
 def _cached(name: str, service: Mapping[str, Any], available: Sequence[str]) -> dict[str, Any]:
     """One detection; answers are kept by the tree's hash, so that a plan without changes reads no source at all."""
     source, tree = Path(str(service.get("source", ""))), service.get("tree")
+    if service.get("dockerfile"):
+        from karst.detect.own_image import own_image
+
+        return own_image(source, str(service["dockerfile"])).to_dict()
     asked = question(name, service, available)
     if not tree:
         return detect(source, **asked).to_dict()

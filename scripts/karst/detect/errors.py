@@ -17,6 +17,7 @@ CODES = (
     "does_not_parse",
     "needs_arguments",
     "bad_entrypoint",
+    "bad_dockerfile",
     "no_source",
 )
 

@@ -22,7 +22,8 @@ def handle(query: dict[str, str]) -> dict[str, str]:
 
     In: ``secrets_dir``; ``services``, a JSON list of service names, ``ops/edge`` and ``ops/operator``; ``network`` and
     ``trust_domain`` (defaults ``iacnet``, ``karst.local``); ``lifetime`` of a new certificate (settings.py);
-    ``app_secrets``, JSON {service: [environment variables]}.
+    ``app_secrets``, JSON {service: [environment variables]}; ``own_images``, JSON list of the services whose image has
+    a user of its own.
     Out: ``services``, JSON {name: {dir, fingerprint, not_after, uri, app_secrets, app_secrets_digest}};
     ``ca_fingerprint``; ``bundle_fingerprint``, of all that is trusted; ``uid`` and ``gid``, the numeric owner of the
     key files.
@@ -38,15 +39,18 @@ def handle(query: dict[str, str]) -> dict[str, str]:
         raise UsageError("the query names no `secrets_dir`", code="bad_query")
     names = json_field(query, "services", [])
     wanted = json_field(query, "app_secrets", {})
-    if not isinstance(names, list) or not isinstance(wanted, dict):
-        raise UsageError("`services` must be a JSON list and `app_secrets` a JSON object", code="bad_query")
+    foreign = json_field(query, "own_images", [])
+    if not isinstance(names, list) or not isinstance(wanted, dict) or not isinstance(foreign, list):
+        raise UsageError(
+            "`services` and `own_images` must be JSON lists, and `app_secrets` a JSON object", code="bad_query"
+        )
     network, trust_domain = query.get("network") or NETWORK, query.get("trust_domain") or TRUST_DOMAIN
     identities = [Identity.parse(name, network=network, trust_domain=trust_domain) for name in dict.fromkeys(names)]
 
     store = Store(Path(query["secrets_dir"]).expanduser().absolute(), lifetime=lifetime(query.get("lifetime", "")))
     with store.locked():
         issued = store.ensure(identities)
-        app = hand_over(store, {identity.name: wanted.get(identity.name) or [] for identity in identities})
+        app = hand_over(store, {identity.name: wanted.get(identity.name) or [] for identity in identities}, foreign)
     services: dict[str, Any] = {leaf.identity.name: {**leaf.to_dict(), **app[leaf.identity.name]} for leaf in issued}
     return {
         "services": json.dumps(services, sort_keys=True),

@@ -10,7 +10,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from karst.errors import KarstError, UsageError
 from karst.identity import sources
@@ -20,11 +20,15 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def hand_over(
-    store: Store, wanted: Mapping[str, Sequence[str]], environ: Mapping[str, str] | None = None
+    store: Store,
+    wanted: Mapping[str, Sequence[str]],
+    own_images: Collection[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, str]]:
     """Write ``<secrets>/app/<service>/<NAME>`` for each name; return {service: {app_secrets, app_secrets_digest}}.
 
-    ``app_secrets`` is the folder to mount at /run/secrets, "" for a service that asks for nothing.
+    ``own_images`` are services whose image has a user of its own. ``app_secrets`` is the folder to mount at
+    /run/secrets, "" for a service that asks for nothing.
     Raises KarstError naming every variable that is not set, before anything is written.
     """
     _check_names(wanted)
@@ -35,7 +39,7 @@ def hand_over(
     result = {}
     for service, names in wanted.items():
         values = {name: known[name].encode(errors="surrogateescape") for name in sorted(set(names))}
-        result[service] = _write(store, service, values)
+        result[service] = _write(store, service, values, known_user=service not in own_images)
     return result
 
 
@@ -63,13 +67,14 @@ def _missing(names: Sequence[str]) -> KarstError:
     )
 
 
-def _write(store: Store, service: str, values: Mapping[str, bytes]) -> dict[str, str]:
+def _write(store: Store, service: str, values: Mapping[str, bytes], *, known_user: bool) -> dict[str, str]:
     folder = store.root / "app" / service
     if not values and not folder.exists():
         return {"app_secrets": "", "app_secrets_digest": ""}
-    # The app runs as the images' user. Where the files cannot be that user's own, they are readable by all, and the
-    # folder above them, which is not mounted, keeps everybody else on the machine out.
-    own = store.owner[0] == CONTAINER_UID
+    # The app runs as the kit's images' user, or as one that only its own image knows. Where the files cannot be that
+    # user's own, they are readable by all, and the folder above them, which is not mounted, keeps everybody else on the
+    # machine out.
+    own = known_user and store.owner[0] == CONTAINER_UID
     store.folder("app")
     store.folder("app", service, mode=0o700 if own else 0o755)
     for stale in folder.iterdir():

@@ -62,6 +62,10 @@ def render_service(
     if not source.is_dir():
         hint = "run the plan again: it is fetched anew"
         raise KarstError(f"the source {source} is not there", hint=hint, code="no_source")
+    if service.get("dockerfile"):
+        from karst.render.own_image import render_own
+
+        return render_own(name, service, stack, source)
     asked, spec = str(service.get("python") or ""), str(detection.get("python") or "")
     chosen = {key: pick(value, asked, spec) for key, value in images.items()}
     key = digest(kit_hash(), sys.version, name, stack, *map(canonical, (service, detection, chosen)))

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from karst.deps import Plan
@@ -51,9 +51,16 @@ def entries(source: Path) -> Iterator[tuple[str, Path]]:
 
 
 def ensure(input_hash: str, dockerfile: str, plan: Plan | None, source: Path, cache_tag: str = "") -> Path:
-    """The context's folder, made when absent. Its time is touched, so that pruning knows what is in use.
+    """The context's folder, made when absent.
 
     ``cache_tag`` names the byte code to put beside the modules; "" means none.
+    """
+    return kept(input_hash, lambda draft: _write(draft, dockerfile, plan, source, cache_tag))
+
+
+def kept(input_hash: str, write: Callable[[Path], None]) -> Path:
+    """The folder of that hash in the cache, filled by ``write`` when absent. Its time is touched, so that pruning knows
+    what is in use.
     """
     target = cache_dir() / "build" / input_hash
     if target.is_dir():
@@ -64,7 +71,7 @@ def ensure(input_hash: str, dockerfile: str, plan: Plan | None, source: Path, ca
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{input_hash[:12]}."))
         try:
-            _write(draft, dockerfile, plan, source, cache_tag)
+            write(draft)
             draft.chmod(0o755)
             os.replace(draft, target)
         except OSError:
@@ -83,7 +90,7 @@ def _write(draft: Path, dockerfile: str, plan: Plan | None, source: Path, cache_
     (draft / "src").mkdir()
     files = list(entries(source))
     for relative, path in files:
-        _place(path, draft / "src" / relative)
+        place(path, draft / "src" / relative)
     if cache_tag:
         bytecode.compile_into(draft / "src", files, cache_tag)
     if plan is None:
@@ -92,7 +99,7 @@ def _write(draft: Path, dockerfile: str, plan: Plan | None, source: Path, cache_
     for name, text in (plan.skeleton or {}).items():
         found = tree.path(name)
         if text is None and found is not None:
-            _place(found, draft / "skeleton" / name)
+            place(found, draft / "skeleton" / name)
         else:
             _text(draft / "skeleton" / name, text or "")
     for name in plan.manifests:
@@ -100,9 +107,9 @@ def _write(draft: Path, dockerfile: str, plan: Plan | None, source: Path, cache_
         if found is not None and found.is_dir():
             for relative, path in entries(found):
                 if not path.is_symlink():
-                    _place(path, draft / "deps" / name / relative)
+                    place(path, draft / "deps" / name / relative)
         elif found is not None:
-            _place(found, draft / "deps" / name)
+            place(found, draft / "deps" / name)
     for name, text in plan.files.items():
         _text(draft / "deps" / name, text)
 
@@ -112,7 +119,7 @@ def _text(target: Path, text: str) -> None:
     target.write_text(text, encoding="utf-8")
 
 
-def _place(path: Path, target: Path) -> None:
+def place(path: Path, target: Path) -> None:
     """One file: a hard link to the cache, whose files nobody writes to, else a copy that every user can read."""
     target.parent.mkdir(parents=True, exist_ok=True)
     info = path.lstat()

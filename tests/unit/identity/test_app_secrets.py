@@ -104,3 +104,20 @@ def test_the_app_can_read_its_file_and_nobody_else_on_the_machine(
     mode, owner = (folder / "A").stat().st_mode & 0o777, (folder / "A").stat().st_uid
     assert (mode, owner) == ((0o400, 10001) if os.geteuid() == 0 else (0o444, os.geteuid()))
     assert (tmp_path / "app").stat().st_mode & 0o077 == 0
+
+
+def test_whatever_user_an_image_of_its_own_has_can_read_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows its number before it runs; the folder above stays closed."""
+    monkeypatch.setenv("A", "1")
+    query = {
+        "secrets_dir": str(tmp_path),
+        "services": '["web"]',
+        "app_secrets": '{"web": ["A"]}',
+        "own_images": '["web"]',
+    }
+    handle(query)
+    folder = tmp_path / "app" / "web"
+    assert ((folder / "A").stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o444, 0o755)
+    assert (tmp_path / "app").stat().st_mode & 0o077 == 0

@@ -109,7 +109,7 @@ def test_an_interrupted_write_leaves_no_context(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_place", stop)
+    monkeypatch.setattr(module, "place", stop)
     with pytest.raises(KeyboardInterrupt):
         render()
     assert list((tmp_path / "cache/build").iterdir()) == []
