@@ -23,6 +23,7 @@ module "karst_mesh" {
 
   base_image    = var.base_image
   build_ca_file = var.build_ca_file
+  log_megabytes = var.log_megabytes
 }
 
 module "karst_service" {
@@ -49,4 +50,5 @@ module "karst_service" {
   gate_timeout  = var.gate_timeout
   drain_seconds = var.drain_seconds
   log_dir       = local.log_dir
+  log_megabytes = var.log_megabytes
 }

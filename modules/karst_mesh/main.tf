@@ -99,6 +99,7 @@ resource "docker_container" "edge" {
   destroy_grace_seconds = 10
   memory                = 256
   memory_swap           = 256
+  log_opts              = var.log_megabytes == 0 ? {} : { max-size = "${ceil(var.log_megabytes * 1024 / 3)}k", max-file = "3" }
 
   networks_advanced {
     name = docker_network.mesh.id
@@ -131,5 +132,9 @@ resource "docker_container" "edge" {
       label = labels.key
       value = labels.value
     }
+  }
+
+  lifecycle {
+    ignore_changes = [log_opts] # the engine adds options of its own configuration
   }
 }

@@ -124,3 +124,15 @@ variable "ports" {
     error_message = "The ports must be three different whole numbers from 1 to 65535, for example `{ edge = 15000, metrics = 9901, front_door = 8088 }`."
   }
 }
+
+variable "log_megabytes" {
+  description = "Megabytes of its output that Docker keeps of the edge, in three files. `0`: the engine's own rule, needed where its log driver is neither `json-file` nor `local`."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.log_megabytes == floor(var.log_megabytes) && var.log_megabytes >= 0 && var.log_megabytes <= 100000
+    error_message = "The kept output must be a whole number of megabytes from `0` (the engine's own rule) to 100000, for example `30`."
+  }
+}

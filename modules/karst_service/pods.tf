@@ -71,6 +71,9 @@ locals {
     )
   }
 
+  # Docker keeps every line for ever unless told otherwise.
+  log_opts = var.log_megabytes == 0 ? {} : { max-size = "${ceil(var.log_megabytes * 1024 / 3)}k", max-file = "3" }
+
   # Everything a pod is made of. A change of any of it replaces the pod as a whole, because two generations inside one
   # network namespace would fight over their ports. Certificates are left out: they rotate in place.
   generations = {
@@ -85,6 +88,7 @@ locals {
       service.cpus,
       # Of an image of the kit these are part of the image.
       local.own_image[name] ? jsonencode([service.args, service.user, service.writable]) : "",
+      var.log_megabytes,
     ])), 0, 12)
   }
 
@@ -98,6 +102,7 @@ locals {
       memory   = service.memory == null ? "" : service.memory
       cpus     = service.cpus == null ? "" : tostring(service.cpus)
       otel     = tostring(service.otel)
+      logs     = "${var.log_megabytes} MB"
       replicas = tostring(coalesce(try(service.replicas, null), 1))
       sidecar  = local.infra_images.sidecar
       envoy    = substr(sha256(local.envoy_configs[name]), 0, 12)
@@ -271,6 +276,7 @@ resource "docker_container" "app" {
     drop = ["ALL"]
   }
   security_opts = ["no-new-privileges:true"]
+  log_opts      = local.log_opts
 
   dynamic "labels" {
     for_each = merge(local.pod_labels[each.key], { "karst.role" = "app" })
@@ -282,7 +288,7 @@ resource "docker_container" "app" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name]
+    ignore_changes        = [name, log_opts] # the engine adds options of its own configuration
   }
 
   depends_on = [terraform_data.keys]
@@ -331,6 +337,7 @@ resource "docker_container" "sidecar" {
     drop = ["ALL"]
   }
   security_opts = ["no-new-privileges:true"]
+  log_opts      = local.log_opts
 
   dynamic "labels" {
     for_each = merge(local.pod_labels[each.key], { "karst.role" = "sidecar" })
@@ -342,7 +349,7 @@ resource "docker_container" "sidecar" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name]
+    ignore_changes        = [name, log_opts] # the engine adds options of its own configuration
   }
 
   depends_on = [docker_container.app]

@@ -313,3 +313,15 @@ variable "log_dir" {
     error_message = "The log folder must be a path without `~`, which Terraform does not expand; for example `$${path.root}/logs`."
   }
 }
+
+variable "log_megabytes" {
+  description = "Megabytes of its output that Docker keeps of each app and of each sidecar, in three files. `0`: the engine's own rule, needed where its log driver is neither `json-file` nor `local`."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.log_megabytes == floor(var.log_megabytes) && var.log_megabytes >= 0 && var.log_megabytes <= 100000
+    error_message = "The kept output must be a whole number of megabytes from `0` (the engine's own rule) to 100000, for example `30`."
+  }
+}

@@ -24,7 +24,20 @@ _IMAGE_PARTS = {
     "builder": "the kit's builder",
     "runner": "the kit's runner",
 }
-_SETTINGS = ("port", "health", "allow", "expose", "memory", "cpus", "otel", "replicas", "args", "user", "writable")
+_SETTINGS = (
+    "port",
+    "health",
+    "allow",
+    "expose",
+    "memory",
+    "cpus",
+    "otel",
+    "logs",
+    "replicas",
+    "args",
+    "user",
+    "writable",
+)
 # What a setting that is not given means.
 _UNSET = {
     "port": "found out",

@@ -23,6 +23,7 @@ _FROM_ENVIRONMENT = {
     "cert_lifetime": "KARST_CERT_LIFETIME",
     "identity_delivery": "KARST_IDENTITY_DELIVERY",
     "envoy_spans": "KARST_ENVOY_SPANS",
+    "log_megabytes": "KARST_LOG_MEGABYTES",
 }
 _BACKEND = re.compile(r'^\s*backend\s+"(\w+)"', re.MULTILINE)
 _PORTS = {"edge": 15000, "metrics": 9901, "front_door": 8088}

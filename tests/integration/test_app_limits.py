@@ -28,6 +28,8 @@ def test_a_memory_limit_changes_in_place_and_processes_are_bounded(tmp_path: Pat
         kit.deploy()
         before = _containers(kit)
         assert before["app"]["HostConfig"]["Memory"] == 96 * 1024**2
+        for role in ("app", "sidecar"):
+            assert before[role]["HostConfig"]["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10240k"}
         limits = kit.docker("exec", before["app"]["Id"], "cat", "/proc/1/limits").splitlines()
         [processes] = [line.split()[-3:-1] for line in limits if line.startswith("Max processes")]
         assert processes == ["8192", "8192"]

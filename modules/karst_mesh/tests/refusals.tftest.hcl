@@ -117,3 +117,11 @@ run "an_engine_without_a_scheme_is_refused" {
   }
   expect_failures = [var.docker_host]
 }
+
+run "part_of_a_megabyte_of_output_is_refused" {
+  command = plan
+  variables {
+    log_megabytes = 0.5
+  }
+  expect_failures = [var.log_megabytes]
+}

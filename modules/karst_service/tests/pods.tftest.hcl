@@ -266,6 +266,27 @@ run "limits_count_where_an_entry_gives_none" {
   }
 }
 
+run "output_is_kept_up_to_a_size" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for c in concat(values(docker_container.app), values(docker_container.sidecar)) : c.log_opts == tomap({ "max-size" = "10240k", "max-file" = "3" })])
+    error_message = "Docker keeps 30 MB of each container by default."
+  }
+}
+
+run "output_is_kept_as_the_engine_says_where_that_is_wanted" {
+  command = plan
+  variables {
+    log_megabytes = 0
+  }
+
+  assert {
+    condition     = alltrue([for c in concat(values(docker_container.app), values(docker_container.sidecar)) : length(coalesce(c.log_opts, {})) == 0])
+    error_message = "Without a size the engine's own options count."
+  }
+}
+
 run "sidecars_drain_as_long_as_they_may" {
   command = plan
   variables {

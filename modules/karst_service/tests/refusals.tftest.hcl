@@ -240,6 +240,14 @@ run "a_gate_that_waits_for_parts_of_a_second_is_refused" {
   expect_failures = [var.gate_timeout]
 }
 
+run "part_of_a_megabyte_of_output_is_refused" {
+  command = plan
+  variables {
+    log_megabytes = 0.5
+  }
+  expect_failures = [var.log_megabytes]
+}
+
 run "a_negative_drain_is_refused" {
   command = plan
   variables {
