@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,13 +31,13 @@ ROUNDS = 3
 def health(stack: Stack, names: Sequence[str], *, as_json: bool) -> int:
     """Ask the services and look behind Docker's back; 5 when one is not healthy or something does not work."""
     with containers.engine() as docker:
-        seen, problems = _diagnose(stack, docker, names)
+        seen, problems = diagnose(stack, docker, names)
     answers = ask(stack, names, expected=seen.services())
     if as_json:
         output.print_json(_rows(answers, problems))
     elif answers:
         output.health_table(answers)
-        _print(problems)
+        print_findings(problems)
     else:
         click.echo("no services are deployed; `iac deploy --file repos.yaml` deploys some", err=True)
     return _code(answers, problems)
@@ -47,7 +47,7 @@ def heal(stack: Stack, names: Sequence[str], *, dry_run: bool, as_json: bool, wa
     """Put right what can be put right in place, then say what is left; 5 when something is."""
     if dry_run:
         with containers.engine() as docker:
-            seen, problems = _diagnose(stack, docker, names)
+            seen, problems = diagnose(stack, docker, names)
         answers = ask(stack, names, expected=seen.services())
         _report(stack, as_json, dry_run, healing.steps(seen, problems), problems, [], answers)
         return int(Exit.UNHEALTHY if any(p.severity == findings.ERROR for p in problems) else Exit.OK)
@@ -63,7 +63,7 @@ def _heal(
     done: list[Step] = []
     failed: list[tuple[Step, str]] = []
     for _ in range(ROUNDS):  # that an Envoy shows an old certificate is seen only when it can be asked again
-        seen, problems = _diagnose(stack, docker, names)
+        seen, problems = diagnose(stack, docker, names)
         first, last = healing.removals_last(healing.steps(seen, problems))
         healer = healing.Healer(stack, docker, store_of(stack), _say)
         did = healer.do(seen, [*first, *last])
@@ -72,7 +72,7 @@ def _heal(
         if not did:
             break
     else:
-        _, problems = _diagnose(stack, docker, names)
+        _, problems = diagnose(stack, docker, names)
     return done, failed, problems, answers
 
 
@@ -96,8 +96,15 @@ def _await(stack: Stack, names: Sequence[str], expected: Sequence[str], patience
         time.sleep(0.5)
 
 
-def _diagnose(stack: Stack, docker: Any, names: Sequence[str]) -> tuple[findings.Look, list[Finding]]:
-    seen = findings.look(stack, docker)
+def diagnose(
+    stack: Stack,
+    docker: Any,
+    names: Sequence[str],
+    *,
+    narrow: Callable[[findings.Look], findings.Look] = lambda seen: seen,
+) -> tuple[findings.Look, list[Finding]]:
+    """What is seen of the stack, and what is wrong with it; ``narrow`` leaves out what is not to be judged."""
+    seen = narrow(findings.look(stack, docker))
     containers.require(names, seen.services(), stack.name)
     problems = findings.diagnose(stack, seen, store_of(stack), names)
     return seen, findings.weigh(problems, lambda service: _serves(stack, seen, service))
@@ -129,7 +136,7 @@ def _report(
     elif not steps and not problems:
         click.echo("nothing to heal")
     output.health_table(answers)
-    _print([p for p in problems if not dry_run or p.fix in (findings.DEPLOY, "")])
+    print_findings([p for p in problems if not dry_run or p.fix in _REMEDIES])
 
 
 def _rows(answers: Sequence[Health], problems: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -140,11 +147,15 @@ def _rows(answers: Sequence[Health], problems: Sequence[Finding]) -> list[dict[s
     ]
 
 
-def _print(problems: Sequence[Finding]) -> None:
+def print_findings(problems: Sequence[Finding]) -> None:
+    """One line each, with what puts it right."""
     for problem in problems:
-        remedy = {findings.DEPLOY: "run `iac deploy`", "": ""}.get(problem.fix, "`iac heal` puts it right")
+        remedy = _REMEDIES.get(problem.fix, "`iac heal` puts it right")
         where = f"{problem.service}: " if problem.service else ""
         click.echo(f"{problem.severity}: {where}{problem.message}{'; ' + remedy if remedy else ''}")
+
+
+_REMEDIES = {findings.DEPLOY: "run `iac deploy`", findings.REFRESH: "run `iac deploy --refresh`", "": ""}
 
 
 def _code(answers: Sequence[Health], problems: Sequence[Finding]) -> int:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from karst import files
 from karst.errors import BusyError
@@ -29,6 +29,7 @@ from karst.stack import Stack
 _POLL = 0.1
 _GLIMPSES = 10
 Tell = Callable[[str], None]
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -51,6 +52,33 @@ def exclusive(stack: Stack, verb: str, *, wait: float = 0, tell: Tell = lambda _
             time.sleep(_POLL)
         held.enter_context(_noted(stack, verb))
         yield
+
+
+def undisturbed(stack: Stack, read: Callable[[], T], *, wait: float = 0, tell: Tell = lambda _line: None) -> T:
+    """What ``read`` says of the stack at a time when no run changes it, without keeping any run from beginning.
+
+    Reads again when a run began meanwhile; BusyError names the one that does not end within ``wait`` seconds.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        before, found = _trace(stack), holder(stack)
+        if found is None:
+            answer = read()
+            found = holder(stack)
+            if found is None and _trace(stack) == before:
+                return answer
+        if found is not None and time.monotonic() >= deadline:
+            raise _busy(stack, found)
+        if found is not None:
+            tell(f"waiting up to {wait:g} s: {_busy(stack, found).message}")
+            tell = _silent
+        time.sleep(_POLL)
+
+
+def _trace(stack: Stack) -> list[tuple[int, int] | None]:
+    """What a run leaves other than it was: the state, and the note of its end."""
+    paths = (stack.state_file, stack.home / "last-run.json")
+    return [(path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None for path in paths]
 
 
 def _taken(held: contextlib.ExitStack, stack: Stack) -> bool:

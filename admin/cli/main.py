@@ -229,6 +229,20 @@ def heal(stack: str | None, as_json: bool, wait: float, dry_run: bool, services:
 
 
 @cli.command()
+@_JSON
+@_WAIT
+@click.pass_obj
+def drift(stack: str | None, as_json: bool, wait: float) -> int:
+    """Compare what runs with what was applied last: exit 0 when nothing differs, 2 when something does."""
+    from admin.cli.drift import show
+
+    try:
+        return show(_resolve(stack), as_json=as_json, wait=wait)
+    except UsageError as err:  # a wrong setting must not look like drift
+        raise KarstError(err.message, hint=err.hint, code=err.code, exit_code=Exit.FAILED) from None
+
+
+@cli.command()
 @click.option(
     "--service",
     "-s",

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from karst import containers, doors, leftovers
+from karst import containers, doors, leftovers, limits
 from karst.containers import Member
 from karst.deployed import ROLES, Recorded, recorded
 from karst.errors import KarstError
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from karst.identity.store import Store
 
 ERROR, WARNING = "error", "warning"
-#: What `iac heal` does about it; "deploy" and "" are what it cannot do.
+#: What `iac heal` does about it; "deploy", "refresh" (a deploy that plans in any case) and "" are what it cannot do.
 RESTART, CONNECT, UPDATE, RENEW, REMOVE, DEPLOY = "restart", "connect", "update", "renew", "remove", "deploy"
-DELIVER = "deliver"
+DELIVER, REFRESH = "deliver", "refresh"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Finding:
         service: whose; "" for the stack's own parts.
         severity: ``error`` (something does not work, or is about to) or ``warning``.
         message: one sentence.
-        fix: restart, connect, deliver, update, renew or remove, by `iac heal`; deploy; "" for what only people can do.
+        fix: restart, connect, deliver, update, renew or remove, by `iac heal`; deploy; refresh (`iac deploy --refresh`,
+            where a plain one would not see it); "" for what only people can do.
         container: full id of the container concerned, or "".
     """
 
@@ -148,6 +149,9 @@ def _shared(stack: Stack, seen: Look) -> list[Finding]:
         return [Finding("edge_missing", "", ERROR, "the edge's container is gone: nothing on the host can ask", DEPLOY)]
     if edge.state != "running":
         return [Finding("edge_down", "", ERROR, f"the edge is {_state(seen, edge)}", RESTART, edge.id)]
+    if stack.network not in seen.inspected[edge.id]["NetworkSettings"]["Networks"]:
+        text = f"the edge is not on the network `{stack.network}`"
+        return [Finding("edge_detached", "", ERROR, text, CONNECT, edge.id)]
     if not doors.listens(stack.edge):
         text = f"the edge runs, and nothing listens at {stack.edge[0]}:{stack.edge[1]}"
         return [Finding("edge_down", "", ERROR, text, RESTART, edge.id)]
@@ -207,18 +211,14 @@ def _drift(seen: Look, member: Member, service: str) -> list[Finding]:
     if recorded_as is None:
         return []
     now, then = seen.inspected[member.id], recorded_as.attributes
-    limits, changed = now["HostConfig"], []
-    if (then.get("memory") or 0) * 2**20 != (limits.get("Memory") or 0):
-        changed.append(f"memory is {(limits.get('Memory') or 0) >> 20} MiB instead of {then.get('memory') or 0}")
-    if then.get("restart", "no") != (limits.get("RestartPolicy") or {}).get("Name"):
-        changed.append(f"restart policy is `{(limits.get('RestartPolicy') or {}).get('Name')}`")
-    found = []
-    if changed:
-        text = f"its {member.role} was changed by hand: {', '.join(changed)}"
-        found.append(Finding("drift", service if service != "edge" else "", WARNING, text, UPDATE, member.id))
+    service, found = service if service != "edge" else "", []
+    for changed, fix in ((limits.in_place, UPDATE), (limits.by_deploy, REFRESH)):
+        if words := changed(then, now["HostConfig"]):
+            text = f"its {member.role} was changed by hand: {', '.join(words)}"
+            found.append(Finding("drift", service, WARNING, text, fix, member.id))
     if then.get("image") and then["image"] != now.get("Image"):
         text = f"its {member.role} runs another image than was deployed"
-        found.append(Finding("drift_image", service if service != "edge" else "", ERROR, text, DEPLOY, member.id))
+        found.append(Finding("drift_image", service, ERROR, text, DEPLOY, member.id))
     return found
 
 

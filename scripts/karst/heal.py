@@ -69,8 +69,8 @@ def steps(seen: Look, problems: Sequence[Finding]) -> list[Step]:
     def of(fix: str, *, service: str | None = None) -> list[Finding]:
         return [p for p in problems if p.fix == fix and (service is None or p.service == service)]
 
-    planned = [step(found.DELIVER, p) for p in of(found.DELIVER, service="")]
-    planned += [step(found.RESTART, p) for p in of(found.RESTART, service="")]
+    shared = (found.CONNECT, found.DELIVER, found.RESTART)
+    planned = [step(fix, p) for fix in shared for p in of(fix, service="")]
     if renewals := of(found.RENEW):
         planned.append(step(found.RENEW, renewals[0]))
     for service in sorted({p.service for p in problems if p.service}):
@@ -159,7 +159,8 @@ class Healer:
         api = self.docker.api
         with contextlib.suppress(docker.errors.APIError):  # it may not be connected at all
             api.disconnect_container_from_network(step.container, self.stack.network, force=True)
-        api.connect_container_to_network(step.container, self.stack.network, aliases=[step.service])
+        aliases = [step.service] if step.service else None  # the edge has no name but its own
+        api.connect_container_to_network(step.container, self.stack.network, aliases=aliases)
 
     def _update(self, step: Step, seen: Look) -> None:
         then = next(r.attributes for r in seen.record or () if r.id == step.container)
@@ -167,7 +168,11 @@ class Healer:
         if then.get("memory"):
             swap = then.get("memory_swap") or then["memory"]
             limits |= {"mem_limit": f"{then['memory']}m", "memswap_limit": f"{swap}m"}
-        self.docker.api.update_container(step.container, **limits)
+        api = self.docker.api
+        api.update_container(step.container, **limits)
+        if (seen.inspected[step.container]["HostConfig"].get("PidsLimit") or 0) > 0:  # the client has no word for it
+            answer = api._post_json(api._url("/containers/{0}/update", step.container), data={"PidsLimit": -1})
+            api._raise_for_status(answer)
 
     def _deliver(self, step: Step, seen: Look) -> None:
         member = next(m for m in seen.members if m.id == step.container)

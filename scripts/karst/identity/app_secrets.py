@@ -84,11 +84,22 @@ def _write(store: Store, service: str, values: Mapping[str, bytes], *, known_use
         store.put(folder / name, value, mode=0o400 if own else 0o444)
     if not values:
         return {"app_secrets": "", "app_secrets_digest": ""}
-    digest = hmac.new(_digest_key(store), digestmod="sha256")
+    return {"app_secrets": str(folder), "app_secrets_digest": _digest(store, values)}
+
+
+def digest(store: Store, service: str) -> str:
+    """The digest of the files as they lie there now, "" when there are none; OSError when they may not be read."""
+    folder = store.root / "app" / service
+    values = {path.name: read(path) for path in folder.iterdir()} if folder.exists() else {}
+    return _digest(store, values) if values and (store.root / "app" / ".digest-key").exists() else ""
+
+
+def _digest(store: Store, values: Mapping[str, bytes]) -> str:
+    found = hmac.new(_digest_key(store), digestmod="sha256")
     for name, value in sorted(values.items()):
         for part in (name.encode(), value):
-            digest.update(len(part).to_bytes(8, "big") + part)
-    return {"app_secrets": str(folder), "app_secrets_digest": digest.hexdigest()}
+            found.update(len(part).to_bytes(8, "big") + part)
+    return found.hexdigest()
 
 
 def _digest_key(store: Store) -> bytes:
