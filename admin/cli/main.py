@@ -125,15 +125,25 @@ _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_WAIT
 @_WHOLE
 @_REFRESH
+@click.option("--approved", metavar="DIGEST", help="Apply no other plan than the reviewed one (docs/ci.md).")
 @click.pass_obj
 def deploy(
-    stack: str | None, /, events: bool, as_json: bool, wait: float, whole: bool, refresh: bool, **settings: Any
+    stack: str | None,
+    /,
+    events: bool,
+    as_json: bool,
+    wait: float,
+    whole: bool,
+    refresh: bool,
+    approved: str | None,
+    **settings: Any,
 ) -> int:
     """Plan, apply, and ask every service for its health."""
     from admin.cli import runs
 
     resolved = _resolve(stack, **settings)
-    return runs.deploy(resolved, as_events=events, as_json=as_json, wait=wait, hold=not whole, refresh=refresh)
+    forms = {"as_events": events, "as_json": as_json}
+    return runs.deploy(resolved, **forms, wait=wait, hold=not whole, refresh=refresh, approved=approved)
 
 
 @cli.command()
@@ -143,16 +153,30 @@ def deploy(
 @_EVENTS
 @_WAIT
 @_WHOLE
+@click.option(
+    "--markdown", "as_markdown", is_flag=True, help="For review: a summary on stdout, nothing saved (docs/ci.md)."
+)
 @click.option("--detailed-exitcode", "detailed", is_flag=True, help="Exit 2 when there is something to change.")
 @click.pass_obj
 def plan(
-    stack: str | None, /, as_json: bool, events: bool, wait: float, whole: bool, detailed: bool, **settings: Any
+    stack: str | None,
+    /,
+    as_json: bool,
+    as_markdown: bool,
+    events: bool,
+    wait: float,
+    whole: bool,
+    detailed: bool,
+    **settings: Any,
 ) -> int:
     """Say what would change and why, and save it for `iac apply`."""
     from admin.cli import runs
 
+    if as_json + as_markdown + events > 1:
+        raise UsageError("--json, --markdown and --events are forms of one answer; choose one")
     resolved = _resolve(stack, **settings)
-    return runs.plan(resolved, as_json=as_json, as_events=events, detailed=detailed, wait=wait, hold=not whole)
+    forms = {"as_json": as_json, "as_markdown": as_markdown, "as_events": events}
+    return runs.plan(resolved, **forms, detailed=detailed, wait=wait, hold=not whole)
 
 
 @cli.command()

@@ -19,7 +19,7 @@ from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
 from admin.cli.lock import end_orphans, exclusive
 from admin.cli.status import note_run
-from karst import containers, discovery, kept_logs, manifest, plans, preflight, settled, state
+from karst import containers, discovery, kept_logs, manifest, plans, preflight, review, settled, state
 from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events, ndjson
 from karst.files import write_atomic
@@ -33,14 +33,25 @@ if TYPE_CHECKING:
 
 
 def deploy(
-    stack: Stack, *, as_events: bool, as_json: bool = False, wait: float = 0, hold: bool = True, refresh: bool = False
+    stack: Stack,
+    *,
+    as_events: bool,
+    as_json: bool = False,
+    wait: float = 0,
+    hold: bool = True,
+    refresh: bool = False,
+    approved: str | None = None,
 ) -> int:
     """Plan, apply and probe; return the exit code.
 
     ``wait``: seconds to wait for another run to end. ``hold``: a service that cannot be had stays as it was.
-    ``refresh``: plan even when nothing seems to have changed.
+    ``refresh``: plan even when nothing seems to have changed. ``approved``: apply no plan but the one with this digest.
     """
-    return _run(stack, "deploy", as_events, lambda run: run.plan_and_apply(), wait, hold, refresh, as_json)
+
+    def body(run: Run) -> int:
+        return run.plan_and_apply(approved)
+
+    return _run(stack, "deploy", as_events, body, wait, hold, refresh, as_json)
 
 
 def apply(
@@ -58,18 +69,33 @@ def apply(
 
 
 def plan(
-    stack: Stack, *, as_json: bool, as_events: bool = False, detailed: bool, wait: float = 0, hold: bool = True
+    stack: Stack,
+    *,
+    as_json: bool = False,
+    as_markdown: bool = False,
+    as_events: bool = False,
+    detailed: bool,
+    wait: float = 0,
+    hold: bool = True,
 ) -> int:
     """Plan, save it, and print it in the language of services."""
     found: dict[str, Any] = {}
+    digest = ""
 
     def body(run: Run) -> int:
-        found.update(run.holding.explain(plans.summarize(run.plan())))
+        nonlocal digest
+        # A plan for review is often of a change that is not accepted yet: nothing of it may stay where an apply looks.
+        with review.kept(stack) if as_markdown else contextlib.nullcontext():
+            found.update(run.holding.explain(plans.summarize(run.plan())))
+        digest = run.digest
         return int(Exit.OK)
 
     code = _run(stack, "plan", as_events, body, wait, hold)
     if code == Exit.OK and as_json and not as_events:
-        output.print_json({"stack": stack.name, "plan_file": str(stack.plan_file), "services": found})
+        told = {"stack": stack.name, "plan_file": str(stack.plan_file), "digest": digest, "services": found}
+        output.print_json(told)
+    elif code == Exit.OK and as_markdown:
+        sys.stdout.write(review.markdown(stack.name, found, digest))
     changes = any(entry["action"] != "none" for entry in found.values())
     return 2 if code == Exit.OK and detailed and changes else code
 
@@ -103,19 +129,27 @@ class Run:
         self.holding = Holding(stack, events, on=hold)
         self.record = records.Record(stack, verb)
         self.fast = FastPath(self, on=not refresh)
+        self.digest = ""
 
     @functools.cached_property
     def terraform(self) -> Terraform:
         """Looked for when it is needed: a wrong list or a missing engine is told first."""
         return Terraform(self.stack, self.events, wait=self.wait)
 
-    def plan_and_apply(self) -> int:
+    def plan_and_apply(self, approved: str | None = None) -> int:
         members = self.fast.members()
         if members is not None:
             self._drop_plan()
             self._probe(members=members)
             return self._verdict()
         plan = self.plan()
+        if approved is not None and self.digest != approved:
+            self._drop_plan()
+            raise UsageError(
+                f"the plan has the digest {self.digest}, and {approved[:64]} was approved; nothing was changed",
+                hint="look at the plan (`iac plan --markdown`), and approve that one",
+                code="other_plan",
+            )
         self.fast.planned()
         if not plans.changes(plan):
             self._drop_plan()
@@ -159,6 +193,7 @@ class Run:
             self._plan_with_holds()
         plan = self.terraform.show_plan()
         services = self.holding.explain(plans.summarize(plan))
+        self.digest = review.digest(self.stack.name, services, plan)
         for sentence in plans.lacking(plan):
             self.events.emit("diagnostic", severity="warning", message=sentence, hint="")
         notes = {

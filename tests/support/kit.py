@@ -40,12 +40,14 @@ class Kit:
         stack: random name.
         env: added to the environment of each command.
         engine: a private engine to work on; None is the shared one.
+        program: the `iac` to run, this checkout's or another one's.
     """
 
     home: Path
     stack: str = field(default_factory=lambda: f"t{secrets.token_hex(3)}")
     env: dict[str, str] = field(default_factory=dict)
     engine: Engine | None = None
+    program: Path = IAC
 
     def __post_init__(self) -> None:
         edge, metrics, front = free_ports(3)
@@ -83,7 +85,7 @@ class Kit:
     def iac(self, *arguments: str, check: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `iac`; fail with everything it said when the exit code is not ``check``."""
         done = subprocess.run(
-            [*(self.engine.prefix if self.engine else []), str(IAC), *arguments],
+            [*(self.engine.prefix if self.engine else []), str(self.program), *arguments],
             cwd=self.home,
             env={**os.environ, **self.env},
             capture_output=True,
