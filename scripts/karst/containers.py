@@ -162,6 +162,21 @@ def member(row: Mapping[str, Any]) -> Member:
     )
 
 
+def ending(details: Mapping[str, Any]) -> tuple[int | None, str]:
+    """From Docker's `inspect`: exit code and reason of a container that has stopped, or that Docker starts again after
+    its end; (None, "") for one that runs.
+    """
+    state = details["State"]
+    if state.get("Running") and not state.get("Restarting"):
+        return None, ""
+    code = state.get("ExitCode")
+    reason = state.get("Error") or ("killed for want of memory" if state.get("OOMKilled") else "")
+    if state.get("Restarting"):
+        again = int(details.get("RestartCount") or 0)
+        reason = f"{reason or f'exited with code {code}'} (started again {again} times)"
+    return code, reason
+
+
 def tail(connection: Any, container_id: str, lines: int) -> list[str]:
     """The last ``lines`` lines that a container printed, without failing when it is gone."""
     import docker

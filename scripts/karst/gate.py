@@ -186,17 +186,15 @@ def crashing(gate: Gate, pod: Pod, docker: Any, health: Health) -> Health:
     found = containers.members(docker, gate.stack, gate.service)
     app = next((m for m in found if m.role == "app" and m.pod_id == pod.id), None)
     details = docker.api.inspect_container(app.id) if app else {}
-    if int(details.get("RestartCount") or 0) < TRIES:
+    restarts = int(details.get("RestartCount") or 0)
+    if restarts < TRIES:
         return health
-    state = details["State"]
-    why = "was killed for want of memory" if state.get("OOMKilled") else f"exited with code {state.get('ExitCode')}"
-    return dataclasses.replace(
-        health,
-        status="FAILED",
-        reason=f"{why} (started {int(details['RestartCount']) + 1} times)",
-        exit_code=state.get("ExitCode"),
-        restarts=int(details["RestartCount"]),
-    )
+    # Between two ends it may be running for a moment; it is the count that says how it is.
+    state = {**details["State"], "Restarting": True}
+    code, reason = containers.ending({**details, "State": state})
+    if code == 0:
+        reason += "; an app with `dockerfile:` has to be a server, which goes on and listens"
+    return dataclasses.replace(health, status="FAILED", reason=reason, exit_code=code, restarts=restarts)
 
 
 def drain_older(gate: Gate, docker: Any) -> int:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from karst.containers import Member
+from karst.containers import Member, ending
 from karst.errors import KarstError
 from karst.files import write_atomic
 
@@ -73,7 +73,7 @@ def keep(connection: Any, app: Member, folder: Path | None, *, reason: str = "",
     if folder is None:
         return
     try:
-        state = _ended(connection, app.id)
+        state = ending(connection.api.inspect_container(app.id))
         lines, cut = _last_lines(connection, app.id)
         kept = Kept(
             service=app.service,
@@ -117,15 +117,6 @@ def lines(path: Path) -> Iterator[str]:
 def services(folder: Path) -> list[str]:
     """The services of which a log is kept, whether they are still deployed or not."""
     return sorted(path.name for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
-
-
-def _ended(connection: Any, container: str) -> tuple[int | None, str]:
-    """Exit code and reason of a container that has stopped; (None, "") for one that runs."""
-    state = connection.api.inspect_container(container)["State"]
-    if state.get("Running"):
-        return None, ""
-    reason = state.get("Error") or ("killed for want of memory" if state.get("OOMKilled") else "")
-    return state.get("ExitCode"), reason
 
 
 def _last_lines(connection: Any, container: str) -> tuple[list[bytes], bool]:

@@ -53,8 +53,14 @@ def test_a_few_restarts_are_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "code"),
     [
-        ({"ExitCode": 3}, "exited with code 3 (started 4 times)", 3),
-        ({"ExitCode": 137, "OOMKilled": True}, "was killed for want of memory (started 4 times)", 137),
+        ({"ExitCode": 3}, "exited with code 3 (started again 3 times)", 3),
+        (
+            {"ExitCode": 0},
+            "exited with code 0 (started again 3 times); an app with `dockerfile:` has to be a server, which goes on"
+            " and listens",
+            0,
+        ),
+        ({"ExitCode": 137, "OOMKilled": True}, "killed for want of memory (started again 3 times)", 137),
     ],
 )
 def test_an_app_that_keeps_ending_has_failed_with_the_engines_word_for_it(

@@ -23,6 +23,15 @@ def test_how_a_stopped_container_ended_is_read_from_docker(tmp_path: Path) -> No
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_a_container_that_docker_starts_again_and_again_has_ended_too(tmp_path: Path) -> None:
+    """Docker calls it running between two starts; nobody in it could be asked."""
+    docker_ = Docker({"a": [at(1, "last")]})
+    docker_.states["a"] = {"Running": True, "Restarting": True, "ExitCode": 29}
+    kept_logs.keep(docker_, app("a", 1, "g1"), tmp_path)
+    [(kept, _)] = kept_logs.read(tmp_path, "shop")
+    assert (kept.exit_code, kept.reason) == (29, "exited with code 29 (started again 0 times)")
+
+
 def test_only_the_last_lines_are_kept_and_spans_are_none(tmp_path: Path) -> None:
     many = kept_logs.MAX_LINES + 5
     docker_ = Docker({"a": [at(1, f"line {n}") for n in range(many)] + [SPAN], "b": [at(1, "x" * 9000)] * 200})
