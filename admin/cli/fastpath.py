@@ -18,6 +18,7 @@ class FastPath:
         self._run = run
         self._on = on
         self._inputs: settled.Inputs | None = None
+        self.refresh = True  # whether a plan has to read every container again
 
     def members(self) -> list[Member] | None:
         """The stack's containers, newest first, when a deploy would change nothing; None when it has to plan."""
@@ -25,6 +26,7 @@ class FastPath:
         found = settled.unchanged(run.stack) if self._on else None
         if found is None:
             self._inputs = settled.Inputs.take(run.stack)
+            self.refresh = not (self._on and settled.as_left(run.stack))
             return None
         names, members = found
         run.holding.tell_rollbacks()

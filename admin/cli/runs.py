@@ -210,7 +210,7 @@ class Run:
         """Plan; when services cannot be fetched, understood or rendered, hold them and plan again."""
         while True:
             variables_file(self.stack, self.holding.file())
-            outcome = self.terraform.plan(quiet=True)
+            outcome = self.terraform.plan(quiet=True, refresh=self.fast.refresh)
             if outcome.exit_code in (0, 2) and not outcome.interrupted:
                 return
             self._check_lock(outcome)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import socket
 import struct
 import threading
@@ -64,6 +63,8 @@ def listens(address: Address) -> bool:
 
 def get(door: Door, path: str, timeout: float) -> tuple[int, bytes]:
     """One HTTP GET; the answer's status and body. Raises OSError."""
+    import http.client  # here: a gate starts without it
+
     connection = http.client.HTTPConnection(door.host, door.port, timeout=timeout)
     try:
         connection.sock = connect(door, timeout)

@@ -1,47 +1,60 @@
-"""One call to the Docker engine: the containers with a label. Without the client library, whose import is felt."""
+"""What the Docker engine lists, by one call each and without the client library, whose import is felt."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-_SOCKET = "/var/run/docker.sock"
+from karst import dial
 
 
-class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+def labelled(*labels: str) -> list[dict[str, Any]]:
+    """All containers with these labels (``key=value``), stopped ones too; KarstError without an answer."""
+    filters = {"label": list(labels)}
+    rows = _ask(f"/containers/json?all=1&filters={quote(json.dumps(filters))}")
+    return _by_library(lambda api: api.containers(all=True, filters=filters)) if rows is None else rows
 
 
-def labelled(label: str) -> list[dict[str, Any]]:
-    """All containers with ``label`` (``key=value``), stopped ones too; OSError or KarstError without an answer."""
-    host = os.environ.get("DOCKER_HOST") or f"unix://{_SOCKET}"
+def image_ids() -> dict[str, str]:
+    """The engine's images, tag → id; KarstError without an answer."""
+    rows = _ask("/images/json")
+    rows = _by_library(lambda api: api.images()) if rows is None else rows
+    return {tag: row["Id"] for row in rows for tag in row.get("RepoTags") or []}
+
+
+def _by_library(call: Callable[[Any], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    from karst import containers
+
+    with containers.engine() as docker:
+        return call(docker.api)
+
+
+def _ask(what: str) -> list[dict[str, Any]] | None:
+    """The engine's answer; None where there is no Unix socket or no sense in it: the library says what is wrong."""
+    host = dial.docker_host()
     if not host.startswith("unix://"):
-        from karst import containers
-
-        with containers.engine() as docker:
-            rows: list[dict[str, Any]] = docker.api.containers(all=True, filters={"label": [label]})
-            return rows
-    connection = _Unix(host.removeprefix("unix://"))
+        return None
     try:
-        connection.request("GET", f"/containers/json?all=1&filters={quote(json.dumps({'label': [label]}))}")
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise OSError(f"the engine answers {answer.status}")
-        found: list[dict[str, Any]] = json.loads(body)
+        found: list[dict[str, Any]] = json.loads(_get(host.removeprefix("unix://"), what))
         return found
-    except (http.client.HTTPException, ValueError) as err:
-        raise OSError(f"the engine's answer cannot be read: {err}") from err
-    finally:
-        connection.close()
+    except (OSError, ValueError):
+        return None
+
+
+def _get(path: str, what: str) -> bytes:
+    """The body of an answer of 200. HTTP/1.0, so that it ends with the connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(30)
+        connection.connect(path)
+        connection.sendall(f"GET {what} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+        answer = bytearray()
+        while part := connection.recv(1 << 18):
+            answer += part
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    status = head.split(b" ")[1:2]
+    if status != [b"200"]:
+        raise OSError(f"the engine answers {b''.join(status).decode(errors='replace') or 'nothing'}")
+    return body

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from karst import containers, dial
 from karst.doors import Door
+from karst.engine_list import labelled
 from karst.errors import KarstError, UnhealthyError, UsageError
 
 if TYPE_CHECKING:
@@ -100,16 +101,16 @@ class Gate:
 def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
+    answers = wait(gate)
+    refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
+    if not refused:
+        drained = drain_older(gate)
+        after = f", drained {drained} older" if drained else ""
+        number = f" in {len(gate.pods)} pods" if len(gate.pods) > 1 else ""
+        newest = answers[gate.pods[-1].id]
+        print(f"{gate.service}: {newest.status}{number} at {newest.revision[:12]}{after}", file=sys.stderr)
+        return 0
     with containers.engine() as docker:
-        answers = wait(gate, docker)
-        refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
-        if not refused:
-            drained = drain_older(gate, docker)
-            after = f", drained {drained} older" if drained else ""
-            number = f" in {len(gate.pods)} pods" if len(gate.pods) > 1 else ""
-            newest = answers[gate.pods[-1].id]
-            print(f"{gate.service}: {newest.status}{number} at {newest.revision[:12]}{after}", file=sys.stderr)
-            return 0
         lines = last_words(gate, docker, refused[0])
         found = containers.members(docker, gate.stack, gate.service)
         gone = to_withdraw(gate, found, refused)
@@ -130,15 +131,15 @@ def main() -> int:
     )
 
 
-def wait(gate: Gate, docker: Any) -> dict[str, Health]:
+def wait(gate: Gate) -> dict[str, Health]:
     """Ask each pod until it is healthy and in rotation, has FAILED, or the time is up: pod id → last answer."""
     deadline = time.monotonic() + gate.timeout
     with ThreadPoolExecutor(max_workers=len(gate.pods)) as pool:
-        answers = pool.map(lambda pod: _wait(gate, pod, docker, deadline), gate.pods)
+        answers = pool.map(lambda pod: _wait(gate, pod, deadline), gate.pods)
         return dict(zip((p.id for p in gate.pods), answers, strict=True))
 
 
-def _wait(gate: Gate, pod: Pod, docker: Any, deadline: float) -> Health:
+def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
     from karst.probe import probe, ready
 
     look_at = time.monotonic() + LOOK_SECONDS if gate.own_image else float("inf")
@@ -149,15 +150,18 @@ def _wait(gate: Gate, pod: Pod, docker: Any, deadline: float) -> Health:
         "trust_domain": gate.trust_domain,
     }
     while True:
-        health = probe(gate.service, **where)
+        health = probe(gate.service, **where, words=False)
         if health.healthy and (not health.app_port or ready(gate.service, **where)):
             return health
         if time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_SECONDS
-            health = crashing(gate, pod, docker, health)
+            with containers.engine() as docker:
+                health = crashing(gate, pod, docker, health)
         if health.status == "FAILED" or time.monotonic() >= deadline:
             break
         time.sleep(POLL_SECONDS_ELSEWHERE if dial.is_elsewhere() else POLL_SECONDS)
+    if not health.healthy and not health.reason:
+        health = probe(gate.service, **where)  # for the words
     if health.healthy:
         reason = f"the app listens on port {health.app_port}, and its sidecar does not get through to it"
         return dataclasses.replace(health, status="NOT_SERVING", reason=reason)
@@ -197,16 +201,21 @@ def crashing(gate: Gate, pod: Pod, docker: Any, health: Health) -> Health:
     return dataclasses.replace(health, status="FAILED", reason=reason, exit_code=code, restarts=restarts)
 
 
-def drain_older(gate: Gate, docker: Any) -> int:
+def drain_older(gate: Gate) -> int:
     """Drain every running older pod of the service; return how many there were."""
-    found = containers.members(docker, gate.stack, gate.service)
+    # A service's first generation has none: nothing of the engine's client library is needed for it then.
+    rows = labelled(f"{containers.STACK}={gate.stack}", f"{containers.SERVICE}={gate.service}")
+    found = [containers.member(row) for row in rows if row["Labels"].get(containers.ROLE)]
     lost = [pod.name for pod in gate.pods if pod.id not in {m.id for m in found}]
     if lost:
         raise KarstError(f"{gate.service}: the new pod {lost[0]} is gone", hint="run the apply again", code="pod_gone")
     older = older_than(gate, found)
-    drained = drain(docker, older)
-    # Last, to have what they said while they finished. Terraform removes them next, and with them their logs.
-    keep_logs(gate, docker, older)
+    if not older:
+        return 0
+    with containers.engine() as docker:
+        drained = drain(docker, older)
+        # Last, to have what they said while they finished. Terraform removes them next, and with them their logs.
+        keep_logs(gate, docker, older)
     return drained
 
 

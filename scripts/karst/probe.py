@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from karst import unary
 from karst.doors import Address
 from karst.errors import KarstError
 from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable, connect, get_status
@@ -22,6 +23,7 @@ EDGE = ("127.0.0.1", 15000)
 HEALTHY = frozenset({"SERVING", "COMPLETED"})
 #: Status of a service that could not be asked; the runner never sends it.
 UNREACHABLE = "UNREACHABLE"
+_NOT_OURS = "it answers, but not as a runner of this kit"
 STREAMS = {0: "", 1: "stdout", 2: "stderr", 3: "runner"}
 
 
@@ -125,9 +127,12 @@ class Client:
         from google.protobuf import empty_pb2
 
         try:
-            return _health(self._service, self._stub.HealthCheck(empty_pb2.Empty(), timeout=self._timeout))
+            answer = self._stub.HealthCheck(empty_pb2.Empty(), timeout=self._timeout)
+            return health_of(self._service, unary.fields_of(answer.SerializeToString()))
         except self._grpc.RpcError as err:
             raise self._unreachable(err) from None
+        except unary.NoAnswer:
+            raise Unreachable(f"`{self._service}`: {_NOT_OURS}", code="unimplemented") from None
 
     def logs(
         self, *, follow: bool = False, tail: int | None = None, since_ns: int = 0, after_seq: int = 0
@@ -155,8 +160,8 @@ class Client:
             return Unreachable(f"`{self._service}`: {self._tunnel.failure}", code="tls")
         words = {
             "PERMISSION_DENIED": 'it does not let the operator in (add "operator" to its `allow:`)',
-            "DEADLINE_EXCEEDED": f"no answer within {self._timeout:g} s",
-            "UNIMPLEMENTED": "it answers, but not as a runner of this kit",
+            "DEADLINE_EXCEEDED": _no_answer(self._timeout),
+            "UNIMPLEMENTED": _NOT_OURS,
             "UNAVAILABLE": "its sidecar answers, but its runner does not (yet)",
         }.get(code, f"{code}: {details}")
         return Unreachable(f"`{self._service}`: {words}", code=code.lower())
@@ -170,15 +175,70 @@ def probe(
     sni: str | None = None,
     timeout: float = 2.0,
     trust_domain: str = TRUST_DOMAIN,
+    words: bool = True,
 ) -> Health:
-    """Ask one service once. Never raises for a service that cannot be reached: that is a status, with its reason."""
+    """Ask one service once. Never raises for a service that cannot be reached: that is a status, with its reason.
+
+    ``words`` False is for who asks again anyway: a sidecar that answers for a runner that does not is then told without
+    the reason, which takes gRPC's library.
+    """
+    where: dict[str, Any] = {
+        "address": address,
+        "secrets_dir": Path(secrets_dir),
+        "sni": sni,
+        "timeout": timeout,
+        "trust_domain": trust_domain,
+    }
     try:
-        with Client(
-            service, address=address, secrets_dir=secrets_dir, sni=sni, timeout=timeout, trust_domain=trust_domain
-        ) as client:
+        try:
+            return health_of(service, unary.health_check(connect(service, **where), service))
+        except TimeoutError:
+            raise Unreachable(f"`{service}`: {_no_answer(timeout)}", code="deadline_exceeded") from None
+        except (unary.NoAnswer, OSError):
+            if not words:
+                return Health(service, UNREACHABLE)
+        with Client(service, **where) as client:
             return client.health()
     except Unreachable as err:
         return Health(service, UNREACHABLE, reason=err.message)
+
+
+def health_of(service: str, fields: Mapping[int, int | bytes]) -> Health:
+    """A HealthStatus' fields by number, as proto/controlplane.proto has them; raises unary.NoAnswer for nonsense."""
+    try:
+        number = {key: _number(fields.get(key, 0)) for key in (1, 3, 4, 5, 6)}
+        since = {key: _number(value) for key, value in unary.fields_of(_bytes(fields.get(10, b""))).items()}
+        return Health(
+            service=service,
+            status=unary.STATUS[number[1]],
+            revision=_bytes(fields.get(7, b"")).decode(),
+            reason=_bytes(fields.get(2, b"")).decode(),
+            # Negative ones are sent with all 64 bits.
+            exit_code=number[3] - (1 << 64 if number[3] >> 63 else 0) if 3 in fields else None,
+            app_port=number[4] or None,
+            kind=unary.KIND[number[5]],
+            restarts=number[6],
+            stack=_bytes(fields.get(9, b"")).decode(),
+            since_ns=since.get(1, 0) * 10**9 + since.get(2, 0),
+        )
+    except (ValueError, IndexError):
+        raise unary.NoAnswer from None
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("not a number")
+    return value
+
+
+def _bytes(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("not a text")
+    return value
+
+
+def _no_answer(timeout: float) -> str:
+    return f"no answer within {timeout:g} s"
 
 
 def ready(
@@ -241,23 +301,6 @@ def parse_address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise KarstError(f"{text!r} is not HOST:PORT", hint="for example 127.0.0.1:15000", code="bad_address")
     return host.strip("[]"), int(port)
-
-
-def _health(service: str, answer: pb.HealthStatus) -> Health:
-    from karst.pb import controlplane_pb2 as pb
-
-    return Health(
-        service=service,
-        status=pb.HealthStatus.Status.Name(answer.status),
-        revision=answer.revision,
-        reason=answer.reason,
-        exit_code=answer.exit_code if answer.HasField("exit_code") else None,
-        app_port=answer.app_port or None,
-        kind=pb.HealthStatus.Kind.Name(answer.kind).lower(),
-        restarts=answer.restarts,
-        stack=answer.stack,
-        since_ns=answer.since.ToNanoseconds(),
-    )
 
 
 def _line(service: str, line: pb.LogLine) -> LogLine:

@@ -1,7 +1,8 @@
 """What the last successful deploy was made of and what it left, so that the next one can see that nothing changed.
 
 A deploy with nothing to do costs Terraform seconds of refreshing. This answers the same question with hashes and one
-call to the engine. It must never skip a change that is needed: whatever it cannot vouch for means "plan".
+call to the engine; where only the inputs have changed, it spares the plan the refreshing. It must never skip a change
+that is needed: whatever it cannot vouch for means "plan".
 
 Three parts are compared: the inputs (kit, settings, list, local folders, values of secrets, environment), taken before
 the plan, so that an edit during the deploy counts as one; the lock file, as the plan left it; and what the deploy left
@@ -111,13 +112,8 @@ def forget(stack: Stack) -> None:
 
 def unchanged(stack: Stack) -> tuple[list[str], list[containers.Member]] | None:
     """Names of the services and their containers when a deploy would change nothing; None when that is not certain."""
-    if stack.remote_state:  # somebody may have deployed from another machine
-        return None
-    try:
-        note = Settled(**json.loads(_path(stack).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    if note.version != VERSION or time.time() >= note.due or stack.unfinished_file.exists():
+    note = _note(stack)
+    if note is None or time.time() >= note.due:
         return None
     try:
         if _inputs(stack, note.key, note.folders, note.names) != note.inputs:
@@ -130,6 +126,47 @@ def unchanged(stack: Stack) -> tuple[list[str], list[containers.Member]] | None:
     except (OSError, KarstError):
         return None
     return note.services, [containers.member(row) for row in rows]
+
+
+def as_left(stack: Stack) -> bool:
+    """Whether the engine has exactly what the last deploy left, whatever the list says now.
+
+    Then Terraform need not read every container and image again to plan: its state says the same. What this does not
+    see is what `docker update` changes: limits and the restart policy.
+    """
+    note = _note(stack)
+    if note is None:
+        return False
+    try:
+        return _left(stack, note.key, _rows(stack)) == note.left and _images_as_recorded(stack)
+    except (OSError, KarstError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _note(stack: Stack) -> Settled | None:
+    """The last deploy's; None when there is none that counts."""
+    if stack.remote_state:  # somebody may have deployed from another machine
+        return None
+    try:
+        note = Settled(**json.loads(_path(stack).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return None if note.version != VERSION or stack.unfinished_file.exists() else note
+
+
+def _images_as_recorded(stack: Stack) -> bool:
+    """Whether each image of the state is there, as the one of that name: what the provider looks at."""
+    from karst.engine_list import image_ids
+
+    there = image_ids()
+    state = json.loads(stack.state_file.read_text())
+    wanted = [
+        one["attributes"]
+        for resource in state["resources"]
+        if resource["type"] == "docker_image"
+        for one in resource["instances"]
+    ]
+    return all(there.get(one["name"]) == one["image_id"] for one in wanted)
 
 
 def kit_hash() -> str:

@@ -127,10 +127,11 @@ class Terraform:
         if done.returncode != 0:
             raise _state_error("written", done)
 
-    def plan(self, *, destroy: bool = False, quiet: bool = False) -> Outcome:
+    def plan(self, *, destroy: bool = False, quiet: bool = False, refresh: bool = True) -> Outcome:
         """Write the plan file from the stack's variables file; exit code 2 means that it has changes.
 
-        ``quiet`` keeps errors in the outcome's ``untold`` instead of sending them: the caller may know a way round.
+        ``refresh`` False is for who knows that the engine is as the state says. ``quiet`` keeps errors in the outcome's
+        ``untold`` instead of sending them: the caller may know a way round.
         """
         arguments = [
             "-detailed-exitcode",
@@ -141,6 +142,8 @@ class Terraform:
         if destroy:
             # Without a refresh no external program runs, so that a broken repository cannot block a destroy.
             arguments += ["-destroy", "-refresh=false"]
+        elif not refresh:
+            arguments += ["-refresh=false"]
         outcome = self._run("plan", *arguments, quiet=quiet)
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.stack.plan_file, 0o600)

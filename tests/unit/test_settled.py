@@ -33,6 +33,20 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+IMAGE = {
+    "type": "docker_image",
+    "instances": [{"attributes": {"name": "quick/web:1", "image_id": "sha256:1"}}],
+}
+
+
+@pytest.fixture(autouse=True)
+def images(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The engine's images; a test changes them."""
+    found = {"quick/web:1": "sha256:1", "another:latest": "sha256:2"}
+    monkeypatch.setattr("karst.engine_list.image_ids", lambda: found)
+    return found
+
+
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the engine lists; a test changes it."""
@@ -73,7 +87,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, 
     (tmp_path / "repos.lock.yaml").write_text("version: 1\nservices: {}\n")
     found = resolve(name="quick", list_file=str(tmp_path / "repos.yaml"))
     found.home.mkdir(parents=True)
-    found.state_file.write_text('{"serial": 1}')
+    found.state_file.write_text(json.dumps({"serial": 1, "resources": [IMAGE]}))
     found.history_dir.mkdir()
     (found.history_dir / "web.jsonl").write_text("{}\n")
     discovery.file_of(found).write_text("[]")
@@ -147,6 +161,43 @@ def test_a_change_of_anything_that_counts_means_plan(
     assert settled.unchanged(stack)
     CHANGES[what](stack, rows, monkeypatch)
     assert settled.unchanged(stack) is None
+
+
+# What is asked of the list, and nothing that Terraform would have to look for.
+WISHES = (
+    "the list",
+    "the lock",
+    "a file of the app",
+    "a new file of the app",
+    "a secret's value",
+    "an override",
+    "a setting",
+    "a variable of Terraform",
+    "another engine",  # asked for its own containers, which are others
+)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_plan_reads_every_container_again_unless_the_engine_is_as_it_was_left(
+    what: str, stack: Stack, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settled.as_left(stack)
+    CHANGES[what](stack, rows, monkeypatch)
+    assert settled.as_left(stack) is (what in WISHES)
+
+
+@pytest.mark.parametrize("left", [{}, {"quick/web:1": "sha256:another"}])
+def test_a_lost_or_another_image_is_looked_for_by_the_plan(
+    left: dict[str, str], stack: Stack, images: dict[str, str]
+) -> None:
+    images.clear()
+    images.update(left)
+    assert not settled.as_left(stack)
+
+
+def test_after_a_deploy_that_left_no_note_a_plan_reads_everything(stack: Stack) -> None:
+    settled.forget(stack)
+    assert not settled.as_left(stack)
 
 
 def test_who_asked_for_a_deploy_changes_nothing_about_it(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
