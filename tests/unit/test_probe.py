@@ -192,6 +192,8 @@ def test_a_serving_service_is_reported_with_all_it_says(serve: Serve, secrets_di
         "restarts": 0,
         "stack": "",
         "since_ns": 5,
+        "pods": 1,
+        "healthy_pods": None,
     }
     assert health.healthy
 
