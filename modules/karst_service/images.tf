@@ -47,15 +47,15 @@ resource "docker_image" "infra" {
 }
 
 resource "docker_image" "app" {
-  for_each = local.services
+  for_each = local.service_names
 
-  name         = each.value.image.tag
+  name         = local.services[each.key].image.tag
   keep_locally = var.keep_images
-  triggers     = { inputs = each.value.image.input_hash }
+  triggers     = { inputs = local.services[each.key].image.input_hash }
 
   # A service held or rolled back to an image that is there: without a build block the provider takes it as it is.
   dynamic "build" {
-    for_each = try(each.value.image.built, false) ? [] : [each.value.image]
+    for_each = try(local.services[each.key].image.built, false) ? [] : [local.services[each.key].image]
     content {
       context    = build.value.context
       dockerfile = "${build.value.context}/${build.value.dockerfile}"

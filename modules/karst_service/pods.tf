@@ -24,21 +24,34 @@ locals {
     uri  = "${trimsuffix(var.otlp_endpoint, "/")}/v1/traces"
   }
 
-  envoy_configs = {
-    for name, service in local.services : name => templatefile("${path.module}/templates/envoy.yaml.tmpl", {
-      service      = name
-      stack        = var.stack
-      trust_domain = var.trust_domain
-      expose       = service.expose
-      health       = service.health == null ? "" : service.health
-      runner       = !local.own_image[name]
-      spans        = var.envoy_spans && service.otel ? local.collector : null
+  envoy_settings = {
+    for name, service in local.services : name => {
+      expose = service.expose
+      health = service.health == null ? "" : service.health
+      runner = !local.own_image[name]
+      spans  = var.envoy_spans && service.otel ? local.collector : null
       # Null, not the list of all: a new service must not change the sidecars of the others.
       callers = service.allow == null ? null : [
         for caller in service.allow :
         "spiffe://${var.trust_domain}/${contains(["edge", "operator"], caller) ? "ops" : "svc"}/${caller}"
       ]
-    })
+    }
+  }
+
+  # `templatefile` parses the template each time, which takes as long as the rest of a service's plan: so once for all
+  # services with the same settings, and the name is put in afterwards. A name is a-z, 0-9 and -.
+  envoy_templates = {
+    for key, same in { for settings in local.envoy_settings : jsonencode(settings) => settings... } :
+    key => templatefile("${path.module}/templates/envoy.yaml.tmpl", merge(same[0], {
+      service      = "@service@"
+      stack        = var.stack
+      trust_domain = var.trust_domain
+    }))
+  }
+
+  envoy_configs = {
+    for name, settings in local.envoy_settings :
+    name => replace(local.envoy_templates[jsonencode(settings)], "@service@", name)
   }
 
   app_env = {
@@ -359,7 +372,7 @@ resource "docker_container" "sidecar" {
 # does not get there, takes the new ones out of rotation and fails with the reason. Terraform destroys nothing old before
 # all gates ran, so that at no time fewer pods serve than are wanted.
 resource "terraform_data" "gate" {
-  for_each = local.services
+  for_each = local.service_names
 
   triggers_replace = [for key, pod in local.pods : docker_container.sidecar[key].id if pod.service == each.key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 
@@ -29,6 +30,8 @@ def main() -> int:
     if options.kept:
         report.write()
         return 0
+    # As Ctrl-C: what is measured is removed also when the run is cut off.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     failed = 0
     for part in options.parts or PARTS:
         # Rows of two runs are no comparison: only a run of some of them leaves the others.
