@@ -27,7 +27,9 @@ class Options:
     Attributes:
         only: of a part, the results with this in their name; "" is all.
         sizes: numbers of services; only `deploys` takes them.
+        rounds: at most so many of each measurement, to try the bench itself; 0 is the part's own number.
     """
 
     only: str = ""
     sizes: tuple[int, ...] = SIZES
+    rounds: int = 0

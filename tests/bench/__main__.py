@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument(
         "--write-docs", action="store_true", help="keep the results and put them into docs/benchmarks.md"
     )
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="at most N of each measurement")
     parser.add_argument("--kept", action="store_true", help="measure nothing: write the docs from what was kept")
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]
@@ -38,7 +39,7 @@ def main() -> int:
         if options.write_docs and not options.only:
             report.forget(part)
         begin = time.monotonic()
-        for result in report.module(part).run(Options(options.only, tuple(options.size or SIZES))):
+        for result in report.module(part).run(Options(options.only, tuple(options.size or SIZES), options.rounds)):
             failed += "error" in result
             print(f"{part}: {json.dumps(result, ensure_ascii=False)}", flush=True)
             if options.write_docs:

@@ -105,8 +105,8 @@ class Contender:
         self.folder, self.kit, self.services = folder, kit, names(count)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def build(self) -> None:
-        """Have every image there, so that ``create`` finds it."""
+    def build(self, *, shared: bool = False) -> None:
+        """Have every image there, so that ``create`` finds it; or only those that all services share."""
         raise NotImplementedError
 
     def create(self) -> Cost:
@@ -177,7 +177,7 @@ class Karst(Contender):
     def _iac(self, verb: str, *arguments: str) -> Cost:
         return run([str(IAC), verb, *arguments], cwd=self.kit.home, env=self.env)
 
-    def build(self) -> None:
+    def build(self, *, shared: bool = False) -> None:
         """Plan, and build what the plan would, with its own names and labels."""
         listed = ["--file", str(self.kit.list_file)]
         self._iac("plan", *listed)
@@ -185,7 +185,7 @@ class Karst(Contender):
         plan = json.loads(subprocess.run(shown[0], env=shown[1], capture_output=True, check=True).stdout)
         for change in plan["resource_changes"]:
             after = change["change"].get("after") or {}
-            if change["type"] == "docker_image" and after.get("build"):
+            if change["type"] == "docker_image" and after.get("build") and not (shared and change["name"] == "app"):
                 build = after["build"][0]
                 words = [f"--label={key}={value}" for key, value in (build["label"] or {}).items()]
                 words += [f"--build-arg={key}={value}" for key, value in (build["build_args"] or {}).items()]

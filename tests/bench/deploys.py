@@ -30,6 +30,7 @@ OPERATIONS = {
     "destroy": "Removal",
 }
 MANY = 10  # more services than these are made once, with their images built before
+ROUNDS = {1: (4, 5, 5), MANY: (3, 5, 3), 50: (1, 3, 3)}  # up to so many services; as in Rounds
 # (operation, peer, how many times its seconds at most, at how many services; 0: at each)
 AIMS = (("plan", "bare Terraform", 1.15, 50), ("again", "Compose", 2.5, 50), ("create", "bare Terraform", 1.2, 50))
 
@@ -43,10 +44,10 @@ class Rounds:
     changes: int
 
     @classmethod
-    def of(cls, count: int) -> Rounds:
-        if count <= MANY:
-            return cls(cycles=4 if count == 1 else 3, looks=5, changes=5 if count == 1 else 3)
-        return cls(cycles=1, looks=3, changes=3 if count <= 50 else 2)
+    def of(cls, count: int, most: int) -> Rounds:
+        """For ``count`` services, at most ``most`` of each (0: as many as there are)."""
+        found = next((times for limit, times in ROUNDS.items() if count <= limit), (1, 3, 2))
+        return cls(*(min(most or number, number) for number in found))
 
 
 def run(options: Options) -> Iterator[dict[str, Any]]:
@@ -55,15 +56,15 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory(prefix="karst-bench-") as folder:
             wanted = [label for label in LABELS if options.only in _name(count, label)]
             if wanted:
-                yield from Stage(Path(folder), count, wanted).measure()
+                yield from Stage(Path(folder), count, wanted, options.rounds).measure()
 
 
 class Stage:
     """All contenders with the same number of services, one up at a time, on the same ports."""
 
-    def __init__(self, folder: Path, count: int, wanted: list[str]) -> None:
+    def __init__(self, folder: Path, count: int, wanted: list[str], most: int) -> None:
         self.folder, self.count, self.wanted = folder, count, wanted
-        self.rounds = Rounds.of(count)
+        self.rounds = Rounds.of(count, most)
         kit = Kit(folder / "kit", env={"KARST_DRAIN_SECONDS": "20"})  # the module's default, not the tests' short one
         self.kit = kit
         self.contenders: list[Contender] = []
@@ -89,6 +90,7 @@ class Stage:
         """The kit first: what the others run is read from its containers."""
         karst = Karst(self.folder / "kit", self.kit, self.count)
         self.contenders.append(karst)
+        self._try(karst, lambda one: one.build(shared=True))
         facts: dict[str, Any] = {}
         self._try(karst, lambda one: self._cycle(one, "", look=True, facts=facts))
         for kind in PEERS:

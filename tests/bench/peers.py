@@ -65,7 +65,7 @@ class Bare(Peer):
         env = {**record.terraform_environment(), "CHECKPOINT_DISABLE": "1"}
         return run([record.terraform_command(), verb, "-input=false", *arguments], cwd=self.folder, env=env)
 
-    def build(self) -> None:
+    def build(self, *, shared: bool = False) -> None:
         """By name and hash, as main.tf calls them, with the layers that it will find in the builder's cache."""
         for service in self.services:
             docker_build(self.folder / service, f"{self.name}/{service}:there")
@@ -100,7 +100,7 @@ class Compose(Peer):
     def _compose(self, *arguments: str) -> Cost:
         return run([self._program, *arguments], cwd=self.folder, env={**os.environ, "COMPOSE_BAKE": "false"})
 
-    def build(self) -> None:
+    def build(self, *, shared: bool = False) -> None:
         for service in self.services:
             docker_build(self.folder / service, f"{self.name}/{service}")
 
