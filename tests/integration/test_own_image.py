@@ -91,6 +91,17 @@ def test_the_example_serves_with_its_own_image_and_keeps_few_rights(example: Exa
     )
     plan = json.loads(example.iac("plan", "--file", str(example.list_file), "--json").stdout)
     assert {entry["action"] for entry in plan["services"].values()} == {"none"}, plan
+    example.iac("drift")
+
+
+def test_several_pods_of_it_are_told_apart_and_go_again(example: Example) -> None:
+    with example.edited((LIST, "health: /healthz", "health: /healthz\n  replicas: 2")):
+        example.apply()
+        health = example.health()["visits"]
+        assert (health["status"], health["pods"], health["healthy_pods"]) == ("SERVING", 2, 2)
+    example.apply()
+    assert len(example.pods()) == 1
+    example.app()
 
 
 def test_a_change_is_planned_with_its_reason_and_loses_no_request(example: Example) -> None:
