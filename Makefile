@@ -3,7 +3,7 @@
 #   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
-#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them); what `make bench` runs: deploys
+#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them); what `make bench` runs: deploys, mesh, footprint or variants
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
 # recipes read it from the environment, where no shell looks inside it either.
@@ -85,8 +85,8 @@ test-real: bootstrap ## deploy real published applications (many minutes)
 deployed: bootstrap ## deploy the published applications alone, and write the table in docs/deployed.md
 	@KARST_TEST_WRITE_DOCS=1 $(tool)/dev pytest -m real tests/integration/test_real_apps.py
 
-bench: bootstrap ## measure the kit beside bare Terraform, Compose and other proxies; writes docs/benchmarks.md (half an hour)
-	@$(tool)/tool docker-compose
+bench: bootstrap ## measure the kit beside bare Terraform, Compose and other proxies; writes docs/benchmarks.md (an hour)
+	@$(tool)/tool docker-compose fortio
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.bench --write-docs $${PART:+"$$PART"}
 
 bench-build: bootstrap ## measure builds and changes beside a hand-written Dockerfile and Compose; writes docs/build.md (minutes)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PARTS = ("deploys",)
+PARTS = ("deploys", "mesh", "footprint", "variants")
 SIZES = (1, 10, 50, 100)
 
 

@@ -42,9 +42,9 @@ def official(name: str) -> Iterator[None]:
         docker("rmi", name)
 
 
-def build(kind: str) -> str:
-    """Build ``runner`` or ``sidecar``, unless this very one is there, and return its name."""
-    folder = IMAGES / kind
+def build(kind: str, folder: Path | None = None) -> str:
+    """Build ``runner``, ``sidecar`` or what is in ``folder``, unless this very one is there; return its name."""
+    folder = folder or IMAGES / kind
     name = f"karst-test/{kind}:{tree_hash(folder, skip=frozenset({'__pycache__'}))[:12]}"
     if subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
         return name

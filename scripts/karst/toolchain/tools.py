@@ -16,6 +16,7 @@ from karst.toolchain.process import report
 # Package and version, as `go install` takes them.
 TOOLS = {
     "docker-compose": ("github.com/docker/compose/v2/cmd", "v2.40.3"),
+    "fortio": ("fortio.org/fortio", "v1.68.2"),
     "grpcurl": ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4"),
     "step": ("github.com/smallstep/cli/cmd/step", "v0.30.2"),
     "step-ca": ("github.com/smallstep/certificates/cmd/step-ca", "v0.30.2"),

@@ -1,3 +1,0 @@
-"""A job: it ends, and is healthy."""
-
-print("forty-two")
