@@ -229,8 +229,6 @@ VARIANTS = [
     Variant("nghttp2", "HTTP/2 by nghttp2", lambda c: codec(c, False), lambda c: codec(c, False)),
     Variant("mebibyte", "buffers and windows of 1 MiB", *2 * (lambda c: buffers(c, 1 << 20, 1 << 20),)),
     Variant("quarter", "buffers and windows of 256 KiB", *2 * (lambda c: buffers(c, 256 << 10, 256 << 10),)),
-    Variant("eighth", "buffers and windows of 128 KiB", *2 * (lambda c: buffers(c, 128 << 10, 128 << 10),)),
-    Variant("buffer", "buffers of 128 KiB, windows of 64 KiB", *2 * (lambda c: buffers(c, 128 << 10, 64 << 10),)),
     Variant("workers", "two workers", program={"--concurrency 1": "--concurrency 2"}),
     Variant("rseq", "the allocator's caches per core", environment={"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}),
 ]
