@@ -1,107 +1,53 @@
-"""Somebody else's Terraform repository pulls the modules by git, with an empty cache and no bootstrap before."""
+"""Somebody else's Terraform repository pulls the modules by git, with an empty cache and no bootstrap before.
+
+The roots are the examples' own folders, copied when the test runs; what a machine has of its own goes in by variables.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from karst.toolchain.record import terraform_command, terraform_environment
-from tests.integration.conftest import JOB
+from karst.toolchain import base_image
+from karst.toolchain.record import load, terraform_command, terraform_environment
 from tests.support.envoy import base
-from tests.support.kit import ROOT, Kit
+from tests.support.githost import GitHost
+from tests.support.kit import ROOT, Kit, docker
+from tests.support.published import publish
+from tests.support.registry import registry
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(400)]
-
-MAIN = """
-variable "settings" { type = any }
-
-provider "docker" {}
-
-terraform {
-  required_providers {
-    docker = {
-      source = "kreuzwerker/docker"
-    }
-  }
-  backend "local" {
-    path = "theirs.tfstate"
-  }
-}
-
-resource "docker_network" "theirs" {
-  name = "theirs-${var.settings.stack}"
-
-  labels {
-    label = "karst.stack"
-    value = var.settings.stack
-  }
-}
-
-module "services" {
-  source        = "git::file://SOURCE//modules/karst_service"
-  stack         = var.settings.stack
-  slugs         = [{ slug = "dir:job" }, { slug = "dir:server", port = 8123 }]
-  network       = docker_network.theirs.id
-  network_name  = "theirs"
-  secrets_dir   = "${path.root}/keys"
-  base_image    = var.settings.base_image
-  build_ca_file = var.settings.build_ca_file
-}
-
-output "services" {
-  value = module.services.services
-}
-"""
-
-SERVER = """\
-from http.server import HTTPServer, SimpleHTTPRequestHandler
-
-HTTPServer(("127.0.0.1", 8123), SimpleHTTPRequestHandler).serve_forever()
-"""
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(500)]
 
 
-def _publish(folder: Path) -> Path:
-    """A bare repository with what git would commit of this checkout."""
-    files = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True
-    ).stdout
-    work = folder / "work"
-    work.mkdir()
-    present = b"\0".join(name for name in files.split(b"\0") if name and (ROOT / os.fsdecode(name)).exists())
-    pack = subprocess.run(
-        ["tar", "-C", str(ROOT), "--null", "-T", "-", "-c"], input=present, capture_output=True, check=True
-    ).stdout
-    subprocess.run(["tar", "-C", str(work), "-x"], input=pack, check=True)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(work)]
-    for arguments in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-q", "--no-verify", "-m", "published"]):
-        subprocess.run([*git, *arguments], check=True)
-    bare = folder / "karstkit.git"
-    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
-    return bare
+@dataclass
+class Root:
+    """An example as the root of a stack of its own.
 
+    Attributes:
+        folder: the copy.
+        kit: names and finds the stack; its `iac` is never called.
+        env: of Terraform, without anything of the kit's.
+        images: to be removed at the end, besides the stack's own.
+    """
 
-def test_a_foreign_root_gets_running_services_from_the_module_alone(tmp_path: Path) -> None:
-    """Its own network and state, no edge: the gate asks the pods; the second plan is empty; destroy leaves nothing."""
-    kit = Kit(tmp_path / "unused")
-    root = tmp_path / "theirs"
-    for name, text in (("job", JOB), ("server", SERVER)):
-        (root / name).mkdir(parents=True)
-        (root / name / "main.py").write_text(text)
-    (root / "main.tf").write_text(MAIN.replace("SOURCE", str(_publish(tmp_path))))
-    toolchain = json.loads((ROOT / "envs" / "local" / "toolchain.auto.tfvars.json").read_text())
-    settings = {"stack": kit.stack, "base_image": base(), "build_ca_file": toolchain["build_ca_file"]}
-    (root / "settings.auto.tfvars.json").write_text(json.dumps({"settings": settings}))
-    environment = {k: v for k, v in terraform_environment().items() if not k.startswith("KARST_")}
-    environment |= {"KARST_CACHE": str(tmp_path / "cache"), "CHECKPOINT_DISABLE": "1"}
+    folder: Path
+    kit: Kit
+    env: dict[str, str]
+    prefix: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
 
-    def terraform(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    def terraform(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
         done = subprocess.run(
-            [terraform_command(), f"-chdir={root}", *arguments],
-            env=environment,
+            [*self.prefix, terraform_command(), f"-chdir={self.folder}", *arguments],
+            env=self.env,
             capture_output=True,
             text=True,
             check=False,
@@ -109,24 +55,69 @@ def test_a_foreign_root_gets_running_services_from_the_module_alone(tmp_path: Pa
         assert done.returncode in codes, done.stdout + done.stderr
         return done.stdout
 
-    terraform("init", "-no-color", "-input=false")
-    try:
-        terraform("apply", "-no-color", "-auto-approve")
-        services = json.loads(terraform("output", "-json", "services"))
-        assert {name: one["address"] for name, one in services.items()} == {
-            "job": "job:15000",
-            "server": "server:15000",
-        }
-        assert {row["State"]["Status"] for row in kit.containers()} == {"running"}
-        terraform("plan", "-no-color", "-detailed-exitcode")
-        assert (root / "theirs.tfstate").exists()
-        assert (root / "keys" / "ca.key").stat().st_mode & 0o777 == 0o600
-    finally:
-        terraform("destroy", "-no-color", "-auto-approve", "-refresh=false", codes=(0, 1))
-        subprocess.run(
-            f"docker rmi $(docker images -q --filter label=karst.stack={kit.stack})",
-            shell=True,
-            capture_output=True,
-            check=False,
-        )
-    assert kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
+    def settings(self, **values: Any) -> None:
+        """Variables of this machine."""
+        (self.folder / "machine.auto.tfvars.json").write_text(json.dumps({"stack": self.kit.stack, **values}))
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Root]:
+    """The example that the test names, with the kit published where it looks; destroyed at the end."""
+    example = ROOT / "examples" / request.param
+    folder = Path(shutil.copytree(example, tmp_path / "theirs"))
+    environment = {k: v for k, v in terraform_environment().items() if not k.startswith("KARST_")}
+    environment |= {"KARST_CACHE": str(tmp_path / "cache"), "CHECKPOINT_DISABLE": "1", **publish(tmp_path, example)}
+    root = Root(folder, Kit(tmp_path / "unused"), environment)
+    yield root
+    root.prefix = []
+    root.terraform("destroy", "-no-color", "-auto-approve", "-refresh=false", codes=(0, 1))
+    for image in {*root.kit.leftovers()["images"].split(), *root.images}:
+        subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=False)
+    assert root.kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
+
+
+@pytest.mark.parametrize("root", ["module-from-git"], indirect=True)
+def test_a_foreign_root_gets_running_services_from_the_module_alone(root: Root) -> None:
+    """Its own network and state, no edge: the gate asks the pods; the second plan is empty; destroy leaves nothing."""
+    root.settings(base_image=base(), build_ca_file=base_image.build_ca_file() or "")
+    (root.folder / "Dockerfile").write_text("FROM of-the-root-and-of-no-service\n")  # what stands beside it is no app's
+    root.terraform("init", "-no-color", "-input=false")
+    root.terraform("apply", "-no-color", "-auto-approve")
+    services = json.loads(root.terraform("output", "-json", "services"))
+    assert {name: one["address"] for name, one in services.items()} == {"api": "api:15000", "report": "report:15000"}
+    assert {row["State"]["Status"] for row in root.kit.containers()} == {"running"}
+    root.terraform("plan", "-no-color", "-detailed-exitcode")
+    assert (root.folder / "state" / "services.tfstate").exists()
+    assert (root.folder / "secrets" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("root", ["air-gapped"], indirect=True)
+def test_a_root_without_hub_and_registry_takes_providers_from_a_folder_and_the_base_from_its_own(
+    root: Root, tmp_path: Path
+) -> None:
+    """`init` runs in a network namespace without any network; the base image is in the test's registry alone."""
+    mirror = load().get("provider_config") and Path(str(load()["provider_config"]))
+    if not mirror or os.geteuid() != 0:
+        pytest.skip("A FOLDER OF PROVIDERS IS WHAT BOOTSTRAP MADE, AND A NAMESPACE NEEDS ROOT")
+    (root.folder / "providers").symlink_to(mirror.parent / "mirror", target_is_directory=True)
+    root.env["TF_CLI_CONFIG_FILE"] = str(root.folder / "mirror.tfrc")
+    root.prefix = ["unshare", "--net"]
+    root.terraform("init", "-no-color", "-input=false")
+    root.prefix = []
+    with registry(tmp_path / "registry") as address, GitHost(tmp_path / "githost") as host:
+        image = f"{address}/python:3.11-slim"
+        host.create("gh:acme/hello", ROOT / "examples" / "hello", tags=["v1.0.0"])
+        root.env |= host.environment()
+        root.settings(base_image=image, build_ca_file=base_image.build_ca_file() or "", ports=root.kit.ports)
+        docker("tag", base(), image)
+        docker("push", image, timeout=200)
+        docker("rmi", image)
+        root.terraform("apply", "-no-color", "-auto-approve")
+        # Of a base image that nobody else has, the kit's own images are of no use to anybody else either.
+        state = json.loads(root.terraform("show", "-json"))["values"]["root_module"]["child_modules"]
+        made = [r["values"]["name"] for module in state for r in module["resources"] if r["type"] == "docker_image"]
+        root.images = [*(name for name in made if name.startswith("karstkit/")), image]
+        services = json.loads(root.terraform("output", "-json", "services"))
+        assert services["hello"]["address"] == "hello:15000"
+        assert {row["State"]["Status"] for row in root.kit.containers()} == {"running"}
+        root.terraform("plan", "-no-color", "-detailed-exitcode")

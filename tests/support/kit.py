@@ -134,6 +134,14 @@ class Kit:
             if row["Config"]["Labels"]["karst.role"] == "pod"
         }
 
+    def images(self) -> dict[str, str]:
+        """Service → id of the image that its app runs."""
+        return {
+            row["Config"]["Labels"]["karst.service"]: row["Image"]
+            for row in self.containers()
+            if row["Config"]["Labels"]["karst.role"] == "app"
+        }
+
     def leftovers(self) -> dict[str, str]:
         """What the engine still has of the stack, by kind: empty strings after a destroy."""
         label = f"label=karst.stack={self.stack}"

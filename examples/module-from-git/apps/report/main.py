@@ -1,0 +1,3 @@
+"""A job: it ends, and is healthy."""
+
+print("forty-two")
