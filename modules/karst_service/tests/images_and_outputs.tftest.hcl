@@ -13,6 +13,7 @@ mock_provider "external" {
           {
             "alpha": {"slug": "gh:acme/alpha", "revision": "1111111111111111111111111111111111111111", "port": null, "env": {},
                       "secrets": [], "allow": null, "expose": true, "memory": null, "cpus": null, "health": null, "otel": true, "missing": [],
+                      "args": [], "user": null, "writable": [],
                       "rule": "C3", "evidence": "main.py:1", "kind": "server",
                       "context": "/build/a", "dockerfile": "Dockerfile", "input_hash": "aaaaaaaaaaaaaaaa", "tag": "karst/alpha:aaaaaaaaaaaa",
                       "argv": ["python", "/app/main.py"],
@@ -20,6 +21,7 @@ mock_provider "external" {
                       "uri": "spiffe://karst.local/svc/alpha", "app_secrets": "", "app_secrets_digest": ""},
             "held":  {"slug": "dir:held", "revision": "dir-222222222222", "port": 9000, "env": {},
                       "secrets": [], "allow": ["alpha"], "expose": false, "memory": null, "cpus": null, "health": null, "otel": true, "missing": [],
+                      "args": [], "user": null, "writable": [],
                       "rule": "C2", "evidence": "held/__main__.py:1", "kind": "server",
                       "built": true, "input_hash": "bbbbbbbbbbbbbbbb", "tag": "karst/held:bbbbbbbbbbbb", "argv": ["python", "-m", "held"],
                       "dir": "/s/mesh/held", "fingerprint": "f2", "not_after": "2030-01-01T00:00:00Z",
@@ -116,17 +118,5 @@ run "without_an_edge_there_is_no_address_at_one" {
   assert {
     condition     = alltrue([for one in output.endpoints : one.edge == null])
     error_message = "An edge that does not exist has no address."
-  }
-}
-
-run "another_base_image_is_another_infrastructure_image" {
-  command = plan
-  variables {
-    base_image = "python:3.12-slim"
-  }
-
-  assert {
-    condition     = output.services["alpha"].generation != run.without_an_edge_there_is_no_address_at_one.services["alpha"].generation
-    error_message = "The base image is part of the generation: everything built on it is replaced."
   }
 }
