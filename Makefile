@@ -3,7 +3,7 @@
 #   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
-#   PART   what `make chaos` runs: deploys, rotations, peers, kills or soak (all of them); what `make bench` runs: deploys, mesh, footprint or variants
+#   PART   what `make chaos` runs: deploys, rotations, peers, kills, soak or hosts (all of them); what `make bench` runs: deploys, mesh, footprint or variants
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
 # recipes read it from the environment, where no shell looks inside it either.
@@ -99,7 +99,7 @@ bench-admin: bootstrap ## measure the admin app's answers beside open streams, a
 corpus: ## score the detection against what readers say of real repositories (tests/corpus)
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus
 
-chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md (half an hour)
+chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md and docs/hosts.md (half an hour)
 	@$(tool)/tool --optional docker-compose vegeta
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
 

@@ -66,7 +66,7 @@ resource "terraform_data" "keeper" {
     command     = "exec \"$KARST_DELIVER\""
     interpreter = ["/bin/sh", "-c"]
     quiet       = true
-    environment = merge(var.docker_host == "" ? {} : { DOCKER_HOST = var.docker_host }, {
+    environment = merge(local.engine_environment, {
       KARST_DELIVER     = "${local.scripts}/deliver"
       KARST_SERVICE     = "ops/edge"
       KARST_CONTAINER   = docker_container.keeper[0].id

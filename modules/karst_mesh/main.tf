@@ -9,6 +9,14 @@ locals {
     { for file in fileset(local.image_dir, "**") : file => filesha256("${local.image_dir}/${file}") if !can(regex("(^|/)([.]|__pycache__)", file)) },
   ])), 0, 12)
 
+  # The delivery talks to the engine that the provider was given.
+  engine_environment = merge(
+    var.docker_host == "" ? {} : { DOCKER_HOST = var.docker_host },
+    var.docker_cert_path == "" ? {} : { DOCKER_CERT_PATH = var.docker_cert_path, DOCKER_TLS_VERIFY = "1" },
+  )
+
+  network = var.shared_network == null ? docker_network.mesh[0].id : var.shared_network.id
+
   labels = {
     "karst.stack"   = var.stack
     "karst.service" = "edge"
@@ -20,6 +28,8 @@ locals {
 }
 
 resource "docker_network" "mesh" {
+  count = var.shared_network == null ? 1 : 0
+
   name   = var.network_name
   driver = "bridge"
 
@@ -102,7 +112,7 @@ resource "docker_container" "edge" {
   log_opts              = var.log_megabytes == 0 ? {} : { max-size = "${ceil(var.log_megabytes * 1024 / 3)}k", max-file = "3" }
 
   networks_advanced {
-    name = docker_network.mesh.id
+    name = local.network
   }
 
   dynamic "ports" {

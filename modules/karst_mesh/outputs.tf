@@ -1,11 +1,11 @@
 output "network_id" {
   description = "Id of the network, for `network` of karst_service: unknown until the network exists, which lets the first plan succeed."
-  value       = docker_network.mesh.id
+  value       = local.network
 }
 
 output "network_name" {
   description = "Name of the network."
-  value       = docker_network.mesh.name
+  value       = var.network_name
 }
 
 output "edge" {

@@ -22,6 +22,30 @@ variable "network_name" {
   }
 }
 
+# An object, so that it is known whether there is one while its id is not known yet.
+variable "shared_network" {
+  description = "A network that is there already, by its id, and is used instead of one of its own: with several hosts, the overlay that all of them share. Null: the network is made here."
+  type        = object({ id = string })
+  default     = null
+
+  validation {
+    condition     = var.shared_network == null || can(regex("^[a-z0-9]{12,64}$", var.shared_network.id))
+    error_message = "The network's id must be 12 to 64 characters of `a-z` and `0-9`, as `docker network ls --no-trunc` shows it, for example `{ id = \"0mqbpbctqgr0h3qlixoa6h5i2\" }`."
+  }
+}
+
+variable "docker_cert_path" {
+  description = "Folder with ca.pem, cert.pem and key.pem for a `docker_host` of `tcp://`, as the provider's `cert_path`. Empty: none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.docker_cert_path == "" || startswith(var.docker_cert_path, "/")
+    error_message = "The folder of the engine's certificates must be an absolute path, for example `/etc/karst/docker`."
+  }
+}
+
 variable "secrets_dir" {
   description = "Folder in which the CA and the identities are kept; the development CA is made there when it holds none. With the delivery `bind` it must be on the Docker host."
   type        = string

@@ -47,7 +47,7 @@ resource "docker_image" "infra" {
 }
 
 resource "docker_image" "app" {
-  for_each = local.service_names
+  for_each = local.placed
 
   name         = local.services[each.key].image.tag
   keep_locally = var.keep_images

@@ -24,7 +24,10 @@ locals {
   secret_bearers = { for key, pod in local.key_bearers : key => pod if local.services[pod.service].identity.app_secrets != "" }
 
   # The programs below talk to the engine that the provider was given.
-  engine_environment = var.docker_host == "" ? {} : { DOCKER_HOST = var.docker_host }
+  engine_environment = merge(
+    var.docker_host == "" ? {} : { DOCKER_HOST = var.docker_host },
+    var.docker_cert_path == "" ? {} : { DOCKER_CERT_PATH = var.docker_cert_path, DOCKER_TLS_VERIFY = "1" },
+  )
 }
 
 resource "docker_volume" "keys" {

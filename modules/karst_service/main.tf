@@ -87,9 +87,6 @@ locals {
   rendered   = jsondecode(data.external.render.result.services)
   identified = jsondecode(data.external.identity.result.services)
 
-  # For `for_each`: Terraform walks through all of its value once for each instance, and that of `services` is large.
-  service_names = toset(keys(local.fetched))
-
   services = {
     for name, service in local.fetched : name => merge(service, {
       detection = local.detected[name]

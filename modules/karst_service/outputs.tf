@@ -23,7 +23,7 @@ output "services" {
 output "pods" {
   description = "Per service: the names of its pods' containers, which are also their names on the network."
   value = {
-    for name, service in local.services : name => sort([
+    for name in local.placed : name => sort([
       for key, pod in local.pods : docker_container.pod[key].name if pod.service == name
     ])
   }

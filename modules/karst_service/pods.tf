@@ -1,11 +1,15 @@
 # A pod is three containers in one network namespace, made and replaced as a chain: pod → app → sidecar → gate. With
 # siblings instead of a chain, Terraform stopped the old app before the new sidecar was healthy.
 
+# Not with several hosts: an engine knows an overlay network only once a container of its own is on it.
 data "docker_network" "mesh" {
-  name = var.network
+  count = var.placement == null ? 1 : 0
+  name  = var.network
 }
 
 locals {
+  network = var.placement == null ? data.docker_network.mesh[0].id : var.network
+
   # Built by the repository's own Dockerfile, without a runner. `try`: a generation of an older kit may be held.
   own_image = { for name, service in local.services : name => try(service.dockerfile, null) != null }
   user      = { for name, service in local.services : name => try(service.user, null) }
@@ -116,7 +120,7 @@ locals {
       cpus     = service.cpus == null ? "" : tostring(service.cpus)
       otel     = tostring(service.otel)
       logs     = "${var.log_megabytes} MB"
-      replicas = tostring(coalesce(try(service.replicas, null), 1))
+      replicas = tostring(local.replicas[name])
       sidecar  = local.infra_images.sidecar
       envoy    = substr(sha256(local.envoy_configs[name]), 0, 12)
       secrets  = service.identity.app_secrets_digest
@@ -131,8 +135,8 @@ locals {
 
   # One entry a pod. The first has the service's name alone, so that it stays as it is when the service gets more.
   pods = merge([
-    for name, service in local.services : {
-      for number in range(1, coalesce(try(service.replicas, null), 1) + 1) :
+    for name, count in local.counts : {
+      for number in range(1, count + 1) :
       (number == 1 ? name : "${name}~${number}") => { service = name, number = number }
     }
   ]...)
@@ -161,7 +165,7 @@ locals {
   names = {
     for key, pod in local.pods : key => {
       for role in ["pod", "app", "sidecar"] :
-      role => "${pod.service}-${role}-${local.stamp}-${substr(sha256("${var.stack}/${local.generations[pod.service]}${trimprefix(key, pod.service)}"), 0, 6)}"
+      role => "${pod.service}-${role}-${local.stamp}-${substr(sha256("${var.stack}/${local.generations[pod.service]}${trimprefix(key, pod.service)}${local.here}"), 0, 6)}"
     }
   }
 
@@ -169,6 +173,7 @@ locals {
     for key, pod in local.pods : key => merge(
       local.labels[pod.service],
       pod.number == 1 ? {} : { "karst.replica" = tostring(pod.number) },
+      local.here == "" ? {} : { "karst.host" = local.here },
     )
   }
 }
@@ -186,7 +191,7 @@ resource "docker_container" "pod" {
   must_run   = true
 
   networks_advanced {
-    name    = data.docker_network.mesh.id
+    name    = local.network
     aliases = [each.value.service]
   }
 
@@ -372,7 +377,7 @@ resource "docker_container" "sidecar" {
 # does not get there, takes the new ones out of rotation and fails with the reason. Terraform destroys nothing old before
 # all gates ran, so that at no time fewer pods serve than are wanted.
 resource "terraform_data" "gate" {
-  for_each = local.service_names
+  for_each = local.placed
 
   triggers_replace = [for key, pod in local.pods : docker_container.sidecar[key].id if pod.service == each.key]
 

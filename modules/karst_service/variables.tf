@@ -93,6 +93,37 @@ variable "network" {
   }
 }
 
+variable "placement" {
+  description = "With several hosts: the host that this instance of the module is for (its provider's), and the names of all of them, which settle the pods that it gets; `keep` are those of before, while pods move. `network` is then an attachable overlay's id. Null: one host has all pods."
+  type = object({
+    host  = string
+    hosts = list(string)
+    keep  = optional(list(string), [])
+  })
+  default = null
+
+  validation {
+    condition = var.placement == null || try(
+      contains(concat(var.placement.hosts, var.placement.keep), var.placement.host) && alltrue([
+        for list in [var.placement.hosts, var.placement.keep] : length(distinct(list)) == length(list)
+      ]), false
+    )
+    error_message = "The placement's host must be one of its hosts, each of which is named once, for example `{ host = \"a\", hosts = [\"a\", \"b\"] }`."
+  }
+}
+
+variable "docker_cert_path" {
+  description = "Folder with ca.pem, cert.pem and key.pem for a `docker_host` of `tcp://`, as the provider's `cert_path`. Empty: none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.docker_cert_path == "" || startswith(var.docker_cert_path, "/")
+    error_message = "The folder of the engine's certificates must be an absolute path, for example `/etc/karst/docker`."
+  }
+}
+
 variable "network_name" {
   description = "Name of that network as it appears in the certificates' second DNS name, `<service>.<network_name>`."
   type        = string

@@ -153,6 +153,11 @@ class Stack:
         }
 
 
+def is_name(text: str) -> bool:
+    """Whether a stack can be called this."""
+    return _NAME.fullmatch(text) is not None
+
+
 def resolve(
     *,
     name: str | None = None,
@@ -169,7 +174,7 @@ def resolve(
     (KARST_ENV) that there is not.
     """
     chosen = name or os.environ.get("KARST_STACK") or DEFAULT_STACK
-    if not _NAME.fullmatch(chosen):
+    if not is_name(chosen):
         raise UsageError(
             f"`{chosen[:40]}` is not a stack name",
             hint="use 2 to 20 of a-z, 0-9 and -, beginning with a letter, for example `team-a`",

@@ -26,7 +26,7 @@ from karst.replicas import service_of
 from karst.stack import DEFAULT_STACK, Stack
 from karst.toolchain import record
 
-_INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\["(?P<key>[^"]+)"\])?$')
+_INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\[(?:"(?P<key>[^"]+)"|0)\])?$')
 _POLL = 0.05
 _HOOKS = {"apply_start": "start", "apply_complete": "done", "apply_errored": "failed"}
 # What the external provider puts around a script's own words, newer wording first.

@@ -9,7 +9,7 @@ import sys
 from tests.chaos import report, results
 from tests.chaos.scenario import lost
 
-PARTS = ("deploys", "rotations", "peers", "kills", "soak")
+PARTS = ("deploys", "rotations", "peers", "kills", "soak", "hosts")
 PATHS = ("caller", "edge")
 
 
@@ -22,7 +22,9 @@ def main() -> int:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="of a part, the scenarios with this in their name")
     parser.add_argument(
-        "--write-docs", action="store_true", help="keep the results and put them into docs/reliability.md"
+        "--write-docs",
+        action="store_true",
+        help="keep the results and put them into docs/reliability.md and docs/hosts.md",
     )
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]

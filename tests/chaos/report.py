@@ -1,4 +1,4 @@
-"""docs/reliability.md's tables, from the results that were kept."""
+"""The tables in docs/reliability.md and docs/hosts.md, from the results that were kept."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Any
 
 from tests.chaos import results
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 NONE = "Not measured yet: `make chaos` does it.\n"
 
 
 def write() -> None:
     """Put a table for each part between its markers."""
-    text = DOCS.read_text()
     for part, tables in TABLES.items():
+        page = page_of(part)
+        text = page.read_text()
         begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
         kept = results.load(part)
         body = f"{_origin(kept)}\n\n{tables(kept['results'])}" if kept else NONE
-        text = f"{head}{begin}\n\n{body}\n{end}{tail}"
-    DOCS.write_text(text)
+        page.write_text(f"{head}{begin}\n\n{body}\n{end}{tail}")
+
+
+def page_of(part: str) -> Path:
+    """The page that has the part's table."""
+    return DOCS / ("hosts.md" if part == "hosts" else "reliability.md")
 
 
 def _origin(kept: dict[str, Any]) -> str:
@@ -162,6 +167,43 @@ def overload(one: dict[str, Any]) -> str:
     )
 
 
+def hosts(found: list[dict[str, Any]]) -> str:
+    """What happened to three hosts, and what it cost."""
+    rows = []
+    for one in (one for one in found if "groups" in one):
+        parts = [group for name, group in one["groups"].items() if name.endswith(("HTTP", "gRPC"))]
+        failed, sent = (sum(group[key] for group in parts) for key in ("failed", "sent"))
+        gone = one.get("out_of_rotation_after")
+        rows.append(
+            [
+                one["name"],
+                *(share(one, "HTTP", path=path) + ", " + share(one, "gRPC", path=path) for path in ("caller", "edge")),
+                f"{100 * failed / sent:.2f} %",
+                f"{max(group['p99_ms'] for group in parts):,.0f}",
+                "–" if gone is None else f"{gone:g}",
+                "–" if "seconds" not in one["change"] else f"{one['change']['seconds']:.0f}",
+            ]
+        )
+    titles = ["what", "caller: HTTP, gRPC failed / sent", "edge: HTTP, gRPC failed / sent", "failed"]
+    text = table([*titles, "p99 ms", "out of rotation after s", "apply took s"], rows)
+    by_name = {one["name"]: one for one in found}
+    if "who answers" in by_name:
+        asked = by_name["who answers"]["answers"]
+        text += "\nAsked one by one over mTLS, by the pod's own name, at one host's edge:\n\n"
+        text += table(
+            ["service", "host", "answer"],
+            [
+                [name, pod.partition("/")[0], " ".join(said.split()[1:2])]
+                for name in asked
+                for pod, said in asked[name].items()
+            ],
+        )
+    if "plan after all of it" in by_name:
+        empty = by_name["plan after all of it"]["pending"] == 0
+        text += f"\nThe plan after all of it is {'empty' if empty else 'not empty'}.\n"
+    return text
+
+
 def crashed(one: dict[str, Any]) -> str:
     return "a container started again" if one["crashed"] else "no container started again"
 
@@ -172,4 +214,5 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "peers": peers,
     "kills": kills,
     "soak": soak,
+    "hosts": hosts,
 }

@@ -30,7 +30,8 @@ SHIM = "containerd-shim"
 START_SECONDS = 60
 # Reaps what is left to it, as an init does; ends by SIGKILL only.
 INIT = """
-import os, subprocess, time
+import os, socket, subprocess, sys, time
+socket.sethostname(sys.argv[1])
 if os.path.isdir("/run/containerd"):  # a containerd of the host would be used, and would outlive the machine
     subprocess.run(["mount", "-t", "tmpfs", "none", "/run/containerd"], check=True)
 print(flush=True)
@@ -40,6 +41,12 @@ while True:
     except ChildProcessError:
         time.sleep(0.05)
 """
+
+
+def require_root() -> None:
+    """Skip the test where no private engine can be had."""
+    if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("nsenter"):
+        pytest.skip("A PRIVATE ENGINE NEEDS ROOT, dockerd, nsenter AND ip")
 
 
 class Engine:
@@ -61,8 +68,7 @@ class Engine:
     @contextlib.contextmanager
     def borrowed(cls) -> Iterator[Engine]:
         """The machine, running and empty but for images; one at a time on a host. Skips without root or dockerd."""
-        if os.geteuid() != 0 or not shutil.which("dockerd") or not shutil.which("nsenter"):
-            pytest.skip("A PRIVATE ENGINE NEEDS ROOT, dockerd, nsenter AND ip")
+        require_root()
         disk = cache_dir() / "test-engine"
         disk.mkdir(parents=True, exist_ok=True)
         with (cache_dir() / "test-engine.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="karst-") as name:
@@ -70,22 +76,26 @@ class Engine:
             engine = cls(Path(name), disk)
             try:
                 engine.power_on()
-                engine._clear()
+                engine.clear()
                 engine.load(images.base())
                 yield engine
             finally:
                 engine.close()
 
     # ------------------------------------------------------------------------------------------- what is done to it
-    def power_on(self) -> None:
-        """Make the machine and start its engine; containers come back as their restart policies say."""
+    def power_on(self, network: Callable[[], None] = lambda: None) -> None:
+        """Make the machine and start its engine; containers come back as their restart policies say.
+
+        ``network`` is called when the machine's own network is there, to add to it.
+        """
         self._network()
+        network()
         run = self.folder / "run"  # a machine's /run is empty after a boot
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir()
         isolate = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._init = subprocess.Popen(
-            [*self.prefix, *isolate, "python3", "-c", INIT],
+            [*self.prefix, *isolate, "python3", "-c", INIT, self.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -141,7 +151,7 @@ class Engine:
         with contextlib.suppress(subprocess.SubprocessError, AssertionError):
             if self._init and not self._outer({"dockerd"}):
                 self.start()
-            self._clear()
+            self.clear()
             self.stop()
         self.power_off()
         for path in Path("/sys/fs/cgroup").glob(f"**/{self.name}"):
@@ -261,11 +271,15 @@ class Engine:
         ):
             subprocess.run(["iptables", "-w", *rule.split()], check=check, capture_output=True)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Remove containers, networks and volumes, and leave the Swarm; images stay."""
+        with contextlib.suppress(AssertionError):  # it is in none
+            self.docker("swarm", "leave", "--force")
         containers = self.docker("ps", "--all", "--quiet").split()
         if containers:
             self.docker("rm", "--force", "--volumes", *containers)
         self.docker("network", "prune", "--force")
+        self.docker("volume", "prune", "--force")
 
     def _answers(self) -> bool:
         done = subprocess.run(

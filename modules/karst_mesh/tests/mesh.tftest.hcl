@@ -83,7 +83,7 @@ run "every_setting_reaches_what_goes_by_it" {
     error_message = "identity is told folder, names and lifetime."
   }
   assert {
-    condition     = docker_network.mesh.name == "n" && docker_container.edge.name == "team-a-edge"
+    condition     = docker_network.mesh[0].name == "n" && docker_container.edge.name == "team-a-edge"
     error_message = "Network and edge have the names that were asked for."
   }
   assert {
@@ -130,5 +130,17 @@ run "a_mounted_key_needs_no_keeper" {
   assert {
     condition     = length(docker_container.keeper) + length(docker_volume.keeper) == 0 && one(docker_container.edge.mounts).type == "bind"
     error_message = "By default the edge mounts the folder of its identity."
+  }
+}
+
+run "a_network_that_is_there_is_used_and_none_is_made" {
+  command = plan
+  variables {
+    shared_network = { id = "0mqbpbctqgr0h3qlixoa6h5i2" }
+  }
+
+  assert {
+    condition     = length(docker_network.mesh) == 0 && one(docker_container.edge.networks_advanced).name == "0mqbpbctqgr0h3qlixoa6h5i2"
+    error_message = "With several hosts the overlay is made once, outside."
   }
 }

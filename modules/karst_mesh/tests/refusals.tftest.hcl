@@ -125,3 +125,19 @@ run "part_of_a_megabyte_of_output_is_refused" {
   }
   expect_failures = [var.log_megabytes]
 }
+
+run "a_network_by_its_name_is_refused" {
+  command = plan
+  variables {
+    shared_network = { id = "my network" }
+  }
+  expect_failures = [var.shared_network]
+}
+
+run "a_relative_folder_of_certificates_is_refused" {
+  command = plan
+  variables {
+    docker_cert_path = "certs"
+  }
+  expect_failures = [var.docker_cert_path]
+}

@@ -295,3 +295,19 @@ run "a_limit_of_no_core_is_refused" {
   }
   expect_failures = [var.limits]
 }
+
+run "a_host_that_is_none_of_its_hosts_is_refused" {
+  command = plan
+  variables {
+    placement = { host = "d", hosts = ["a", "b", "c"] }
+  }
+  expect_failures = [var.placement]
+}
+
+run "a_relative_folder_of_certificates_is_refused" {
+  command = plan
+  variables {
+    docker_cert_path = "certs"
+  }
+  expect_failures = [var.docker_cert_path]
+}

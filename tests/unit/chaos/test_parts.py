@@ -26,19 +26,20 @@ RESULT: dict[str, Any] = {
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr(report, "DOCS", tmp_path / "reliability.md")
-    (tmp_path / "reliability.md").write_text(report_text())
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    for page in ("reliability.md", "hosts.md"):
+        (tmp_path / page).write_text((report_docs() / page).read_text())
     return tmp_path / "reliability.md"
 
 
-def report_text() -> str:
-    return (Path(chaos.__file__).parents[2] / "docs" / "reliability.md").read_text()
+def report_docs() -> Path:
+    return Path(chaos.__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize("part", chaos.PARTS)
 def test_every_part_can_be_run_and_has_a_place_in_the_docs(part: str) -> None:
     assert callable(importlib.import_module(f"tests.chaos.{part}").run)
-    assert f"<!-- {part}: begin -->" in report_text()
+    assert f"<!-- {part}: begin -->" in report.page_of(part).read_text()
     assert part in report.TABLES
 
 
@@ -88,3 +89,15 @@ def test_the_docs_say_of_an_overload_what_the_flood_got() -> None:
     assert "| HTTP, edge | refused | 800 |  |  |" in text
     assert "3 of 5,400 failed" in text
     assert "| EOF | 1 |" in text
+
+
+def test_the_docs_say_what_a_killed_host_cost_and_when_it_left_rotation() -> None:
+    """Long requests are not in the share: those on the host are lost with it, however few they are."""
+    groups = {f"{path}|{kind}": {**GROUP, "failed": 27} for path in ("caller", "edge") for kind in ("HTTP", "gRPC")}
+    groups["caller|long"] = {**GROUP, "failed": 9}
+    killed = {"name": "a host killed", "path": "both", "groups": groups, "change": {}, "out_of_rotation_after": 3.2}
+    asked = {"name": "who answers", "answers": {"web": {"a/web-pod-1": "web  SERVING  dir-1  port 8000"}}, "change": {}}
+    text = report.hosts([asked, killed, {"name": "plan after all of it", "pending": 0, "change": {}}])
+    assert "| a host killed | 27 / 5,400, 27 / 5,400 | 27 / 5,400, 27 / 5,400 | 0.50 % | 9 | 3.2 | – |" in text
+    assert "| web | a | SERVING |" in text
+    assert "The plan after all of it is empty." in text
