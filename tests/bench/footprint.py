@@ -36,7 +36,10 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
             try:
                 yield from (row for row in part() if options.only in row["name"])
             except Exception as err:
-                yield {"name": part.__name__.strip("_"), "error": str(err).splitlines()[0][:300]}
+                yield {
+                    "name": part.__name__.strip("_"),
+                    "error": " … ".join([*str(err).splitlines()[:1], str(err)[-300:]]),
+                }
 
 
 class Stack:

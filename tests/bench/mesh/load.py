@@ -98,16 +98,19 @@ class Loader:
 def due_times(rows: list[dict[str, Any]], interval: float) -> list[float]:
     """Milliseconds of each request from when it was due.
 
-    A connection carries one request at a time, each ``interval`` seconds after the one before. Where the one before was
-    not answered by then, the time counts from when this one should have been sent.
+    A connection carries one request at a time. fortio spreads n of them, ``interval`` seconds apart, over n intervals:
+    the first at the beginning, the last at the end. Where the one before was not answered by then, the time counts from
+    when this one should have been sent.
     """
     times: list[float] = []
     ended: dict[int, float] = {}
     first: dict[int, float] = {}
+    count = {row["thread"]: row["iter"] + 1 for row in sorted(rows, key=lambda row: int(row["iter"]))}
     for row in sorted(rows, key=lambda row: int(row["timestamp"])):
         sent, thread = row["timestamp"] / 1e9, row["thread"]
         end = sent + row["latency"]
-        due = first.setdefault(thread, sent) + row["iter"] * interval
+        step = interval * count[thread] / max(1, count[thread] - 1)
+        due = first.setdefault(thread, sent) + row["iter"] * step
         begin = due if ended.get(thread, 0.0) > due else sent
         times.append(1000 * (end - begin))
         ended[thread] = end

@@ -22,12 +22,12 @@ def _row(thread: int, iteration: int, sent: float, took: float) -> dict[str, Any
 
 def test_a_request_that_had_to_wait_for_the_one_before_counts_from_when_it_was_due() -> None:
     rows = [_row(0, 0, 10.0, 0.25), _row(0, 1, 10.25, 0.01), _row(1, 0, 10.05, 0.01), _row(0, 2, 10.3, 0.01)]
-    # Every 100 ms: the second was due at 10.1, the third at 10.2; thread 1 has its own times.
-    assert due_times(rows, 0.1) == pytest.approx([250, 10, 160, 110])
+    # Three in 0.2 s, so the second was due at 10.1, the third at 10.2; thread 1 has its own times.
+    assert due_times(rows, 0.2 / 3) == pytest.approx([250, 10, 160, 110])
 
 
 def test_a_request_sent_late_by_the_load_itself_counts_from_when_it_was_sent() -> None:
-    assert due_times([_row(0, 0, 10.0, 0.01), _row(0, 1, 10.13, 0.02)], 0.1) == pytest.approx([10, 20])
+    assert due_times([_row(0, 0, 10.0, 0.01), _row(0, 1, 10.13, 0.02)], 0.05) == pytest.approx([10, 20])
 
 
 def _results() -> list[dict[str, Any]]:
