@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -410,6 +411,68 @@ def prune(stack: str | None, as_json: bool, wait: float, keep: int, unused: floa
     from admin.cli.prune import run
 
     return run(_resolve(stack), keep=keep, unused=unused, dry_run=dry_run, as_json=as_json, wait=wait)
+
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
+_PASSPHRASE = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=_PATH,
+    envvar="KARST_BACKUP_PASSPHRASE_FILE",
+    help="File with the passphrase (KARST_BACKUP_PASSPHRASE_FILE); it is asked for otherwise.",
+)
+
+
+@cli.command()
+@_file
+@_PASSPHRASE
+@_WAIT
+@click.argument("path", required=False, metavar="[FILE]", type=_PATH)
+@click.pass_obj
+def backup(
+    stack: str | None, /, list_file: str | None, passphrase_file: Path | None, wait: float, path: Path | None
+) -> int:
+    """Write the stack's state, keys, list and histories into one encrypted file (docs/production.md)."""
+    from admin.cli.backup import back_up
+
+    return back_up(_resolve(stack, list_file=list_file), path, passphrase_file, wait=wait)
+
+
+@cli.command()
+@_file
+@_PASSPHRASE
+@_WAIT
+@click.option("--secrets-dir", metavar="DIR", help="Folder of CA and identities (KARST_SECRETS_DIR).")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["secrets", "list", "state", "history", "sources", "dotenv"]),
+    help="Only this, and no deploy; may be repeated.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there and differ.")
+@click.option("--no-deploy", is_flag=True, help="Only put the files and the state back.")
+@click.argument("path", metavar="FILE", type=_PATH)
+@click.pass_obj
+def restore(
+    stack: str | None,
+    /,
+    list_file: str | None,
+    passphrase_file: Path | None,
+    wait: float,
+    secrets_dir: str | None,
+    parts: tuple[str, ...],
+    overwrite: bool,
+    no_deploy: bool,
+    path: Path,
+) -> int:
+    """Put back what `iac backup` wrote, and deploy it: the same revisions with the same identities."""
+    from admin.cli.backup import restore as put_back
+
+    given = {"stack": stack, "list_file": list_file, "secrets_dir": secrets_dir}
+    return put_back(
+        path, passphrase_file, parts=parts, overwrite=overwrite, deploy=not no_deploy, given=given, wait=wait
+    )
 
 
 def load_dotenv() -> None:

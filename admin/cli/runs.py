@@ -321,7 +321,7 @@ class Run:
         return int(Exit.OK)
 
     def _probe(self, patience: float = 10, members: list[Member] | None = None) -> None:
-        if self.stack.uploads:
+        if members is None or any(m.role == "pod" and m.mounts for m in members):
             from karst import deliver
 
             with containers.engine() as docker:  # a host that was started again since has none of its keys

@@ -306,7 +306,10 @@ resource "docker_container" "app" {
 
   lifecycle {
     create_before_destroy = true
-    ignore_changes        = [name, log_opts] # the engine adds options of its own configuration
+    # The engine adds options of its own configuration to `log_opts`. Of `cpus`, the provider reads some numbers back otherwise
+    # than they were given (1 as `1.0`, 0.05 as `0.1`), and would replace the app in every plan; a change of it is a new
+    # generation.
+    ignore_changes = [name, log_opts, cpus]
   }
 
   depends_on = [terraform_data.keys]

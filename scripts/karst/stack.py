@@ -124,7 +124,8 @@ class Stack:
     @property
     def uploads(self) -> bool:
         """Whether keys are sent to the containers (karst.deliver), because their host is not this machine."""
-        return str(self.variables().get("identity_delivery") or "bind") != "bind"
+        default = "bind" if self.env == "local" else "memory"  # as each root has it
+        return str(self.variables().get("identity_delivery") or default) != "bind"
 
     @property
     def edge(self) -> Door:
@@ -140,7 +141,7 @@ class Stack:
         for name, variable in _FROM_ENVIRONMENT.items():
             if value := os.environ.get(variable):
                 extra[name] = value
-        if is_elsewhere():
+        if is_elsewhere() and self.env == "local":
             extra.setdefault("identity_delivery", "memory")
         return {
             "stack": self.name,

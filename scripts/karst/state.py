@@ -51,7 +51,7 @@ def push(stack: Stack, text: str) -> None:
     if exists(stack):
         raise KarstError(
             f"stack `{stack.name}` has a state already",
-            hint="`iac destroy` ends it; or restore under another name with --stack",
+            hint="`iac destroy` ends it",
             code="state_exists",
         )
     if not stack.remote_state:

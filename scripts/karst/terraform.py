@@ -189,7 +189,8 @@ class Terraform:
             self.stack.root_module.glob("../../modules/*/*.tf")
         )
         newest = max(path.stat().st_mtime_ns for path in files)
-        return f"{self._binary} {self.stack.state_file} {len(files)} {newest} {self._env.get('TF_CLI_CONFIG_FILE', '')}"
+        where = f"{self.stack.env} {self.stack.state_file}"
+        return f"{self._binary} {where} {len(files)} {newest} {self._env.get('TF_CLI_CONFIG_FILE', '')}"
 
     def _run(self, verb: str, *arguments: str, quiet: bool = False) -> Outcome:
         outcome = Outcome(exit_code=int(Exit.FAILED), quiet=quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -17,11 +16,10 @@ from karst.errors import KarstError
 
 
 class FakeApi:
-    """An engine whose containers are folders in memory, with `take` and `sha256sum` as the image has them."""
+    """An engine whose containers are folders in memory, with `take` as the image has it."""
 
     def __init__(self) -> None:
         self.held: dict[str, dict[str, bytes]] = {}
-        self.said: dict[str, tuple[int, bytes]] = {}
         self.commands: list[list[str]] = []
         self.uploads = 0
 
@@ -38,23 +36,29 @@ class FakeApi:
     def exec_create(self, container: str, command: list[str], *, user: str) -> dict[str, str]:
         assert user == "10001:10001"
         self.commands.append(command)
-        here = self.held.setdefault(command[1] if command[0].endswith("take") else command[-1], {})
-        if command[0] == "/opt/karst/take":
-            for name in command[3:]:
-                here[name] = here.pop(f".{name}.{command[2]}")
-            for old in set(here) - set(command[3:]):
-                del here[old]
-            self.said["x"] = (0, b"")
-        else:
-            rows = [f"{hashlib.sha256(body).hexdigest()}  {name}" for name, body in here.items()]
-            self.said["x"] = (0, "\n".join(rows).encode())
+        assert command[0] == "/opt/karst/take"
+        here = self.held[command[1]]
+        for name in command[3:]:
+            here[name] = here.pop(f".{name}.{command[2]}")
+        for old in set(here) - set(command[3:]):
+            del here[old]
+        here[".delivered"] = b""
         return {"Id": "x"}
 
+    def get_archive(self, container: str, folder: str) -> tuple[list[bytes], dict[str, str]]:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, body in self.held.get(folder, {}).items():
+                entry = tarfile.TarInfo(f"{folder.strip('/')}/{name}")
+                entry.size = len(body)
+                archive.addfile(entry, io.BytesIO(body))
+        return [buffer.getvalue()], {}
+
     def exec_start(self, identifier: str) -> bytes:
-        return self.said[identifier][1]
+        return b""
 
     def exec_inspect(self, identifier: str) -> dict[str, int]:
-        return {"ExitCode": self.said[identifier][0]}
+        return {"ExitCode": 0}
 
 
 class Fake:
@@ -105,8 +109,8 @@ def test_what_is_there_already_is_not_sent_again_and_what_changed_is(secrets: Pa
     docker: Any = Fake()
     parcel = Parcel("web-pod", "web", secrets / "mesh" / "web", secrets / "app" / "web")
     assert deliver.deliver(docker, [parcel]) == [parcel]
-    assert docker.api.held["/secrets"] == {"ca.pem": b"trust", "svid.pem": b"key of web"}
-    assert docker.api.held["/app-secrets"] == {"TOKEN": b"t0p"}
+    assert docker.api.held["/secrets"] == {"ca.pem": b"trust", "svid.pem": b"key of web", ".delivered": b""}
+    assert docker.api.held["/app-secrets"] == {"TOKEN": b"t0p", ".delivered": b""}
     assert deliver.deliver(docker, [parcel]) == []
     (secrets / "mesh" / "web" / "svid.pem").write_text("renewed")
     assert deliver.missing(docker, [parcel]) == [parcel]

@@ -70,3 +70,39 @@ def test_a_damaged_variables_file_is_as_good_as_none(tmp_path: Path) -> None:
     home.mkdir()
     (home / "karst.tfvars.json").write_text("{")
     assert resolve(name="team-a").ports["edge"] == 15000
+
+
+def test_the_root_is_chosen_and_then_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the option or the environment the first time; a backend that is not here leaves no state file here."""
+    assert (resolve(name="team-a").env, resolve(name="team-a").remote_state) == ("local", False)
+    monkeypatch.setenv("KARST_ENV", "production")
+    chosen = resolve(name="team-a")
+    assert (chosen.root_module.name, chosen.backend, chosen.remote_state) == ("production", "pg", True)
+    chosen.home.mkdir()
+    chosen.env_file.write_text("production\n")
+    monkeypatch.delenv("KARST_ENV")
+    assert resolve(name="team-a").env == "production"
+    monkeypatch.setenv("KARST_ENV", "produktion")
+    with pytest.raises(UsageError, match="there is no root `produktion`") as caught:
+        resolve(name="team-a")
+    assert caught.value.hint == "did you mean `production`?"
+
+
+@pytest.mark.parametrize(
+    ("host", "env", "delivery"),
+    [
+        ("", "local", None),
+        ("ssh://deploy@far", "local", "memory"),
+        ("ssh://deploy@far", "production", None),  # that is its default, and a file beside the root may say otherwise
+    ],
+)
+def test_keys_are_sent_where_the_engine_is_elsewhere(
+    host: str, env: str, delivery: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KARST_ENV", env)
+    monkeypatch.setenv("DOCKER_HOST", host)
+    stack = resolve(name="team-a")
+    assert stack.variables().get("identity_delivery") == delivery
+    assert stack.uploads is bool(host)
+    monkeypatch.setenv("KARST_IDENTITY_DELIVERY", "disk")
+    assert stack.variables()["identity_delivery"] == "disk"

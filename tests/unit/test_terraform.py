@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from karst.terraform import sentence, step
+from karst.terraform import Outcome, sentence, step
 
 SAID = "shop: gh:acme/shop: there is no ref `v9`\n  hint: did you mean `v8`?"
 MEANT = ("shop: gh:acme/shop: there is no ref `v9`", "did you mean `v8`?")
@@ -50,3 +50,29 @@ def test_terraforms_own_errors_keep_both_parts() -> None:
 )
 def test_each_resource_has_a_word_in_the_language_of_services(address: tuple[str, str, str | None], word: str) -> None:
     assert step(*address) == word
+
+
+@pytest.mark.parametrize(
+    ("summary", "detail", "locked", "stale"),
+    [
+        # Terraform 1.11 with the backend `pg`, as it was seen
+        (
+            "Error acquiring the state lock",
+            "Error message: Already locked for workspace creation: default\nLock Info:\n  ID:        368826bf",
+            True,
+            False,
+        ),
+        (
+            "Saved plan is stale",
+            "The given plan file can no longer be applied because the state was changed by another operation",
+            False,
+            True,
+        ),
+        ("Invalid value", "The stack must be …", False, False),
+    ],
+)
+def test_a_state_that_somebody_else_holds_or_changed_is_told_apart(
+    summary: str, detail: str, locked: bool, stale: bool
+) -> None:
+    outcome = Outcome(1, errors=[sentence(summary, detail)[0]])
+    assert (outcome.locked, outcome.stale) == (locked, stale)

@@ -125,10 +125,14 @@ class Supervisor:
         self._first_line = self._ring.last
         self._started = time.monotonic()
         self._look_at = self._started + LOOK_STARTING
+        waited = self._waiting
         self._waiting = bool(self._settings.wait_for) and not os.path.exists(self._settings.wait_for)
         if self._waiting:
             # Without them it would fail, or do something else than it was asked to.
-            self._set(STARTING, "waits for its secrets, which `iac heal` delivers", kind=UNDECIDED, app_port=0)
+            reason = "waits for its secrets, which `iac heal` delivers"
+            self._set(STARTING, reason, kind=UNDECIDED, app_port=0)
+            if not waited:
+                self._pump.say(reason)
             self._retry_at = self._started + WAIT
             return
         self._set(STARTING, "is starting", kind=UNDECIDED, app_port=0)
