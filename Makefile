@@ -3,6 +3,7 @@
 #   SLUGS  the file that lists the repositories (repos.yaml; for `up`: examples/repos.yaml)
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
+#   SIZES  numbers of services that `make scale` creates (20 50)
 #   PART   what `make chaos` runs: deploys, rotations, peers, kills, soak or hosts (all of them); what `make bench` runs: deploys, mesh, footprint or variants
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
@@ -11,10 +12,11 @@ override SLUGS := $(value SLUGS)
 override STACK := $(value STACK)
 override TESTS := $(value TESTS)
 override PART := $(value PART)
-export SLUGS STACK TESTS PART
+override SIZES := $(value SIZES)
+export SLUGS STACK TESTS PART SIZES
 
 # A variable that nobody reads is a typing error, and make would expand it for the recipes' environment.
-known := SLUGS STACK TESTS PART
+known := SLUGS STACK TESTS PART SIZES
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(filter-out $(known) MAKE% -%,$(given))
 $(if $(unknown),$(error unknown variable $(firstword $(unknown)): this Makefile takes $(known)))
@@ -28,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules
 tool := scripts/toolchain
 iac := admin/iac $${STACK:+--stack "$$STACK"}
 
-.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench bench-build bench-admin corpus chaos security lint fmt proto lock clean
+.PHONY: help bootstrap doctor up admin plan apply destroy health test test-slow test-page test-real deployed bench bench-build bench-admin corpus chaos scale security lint fmt proto lock clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -102,6 +104,9 @@ corpus: ## score the detection against what readers say of real repositories (te
 chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md and docs/hosts.md (half an hour)
 	@$(tool)/tool --optional docker-compose vegeta
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
+
+scale: bootstrap ## plan long lists, create SIZES services, say what runs out first; writes docs/scale.md (minutes)
+	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.scale --write-docs
 
 security: bootstrap ## attack the mesh with real clients, fuzz the parsers, scan the code; writes docs/security.md's table (minutes)
 	@$(tool)/tool --optional grpcurl

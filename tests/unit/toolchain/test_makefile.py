@@ -73,7 +73,7 @@ def test_nothing_in_slugs_or_stack_is_run(kit: Path, target: str, name: str, ori
 def test_an_unknown_variable_is_refused_before_it_is_expanded(kit: Path, text: str) -> None:
     done = make(kit, "plan", f"SLUG={text}")
     assert done.returncode == 2
-    assert "unknown variable SLUG: this Makefile takes SLUGS STACK TESTS PART" in done.stderr
+    assert "unknown variable SLUG: this Makefile takes SLUGS STACK TESTS PART SIZES" in done.stderr
     assert not (kit / "pwned").exists()
     assert calls(kit) == []
 
