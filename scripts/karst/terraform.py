@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Terraform:
             # Terraform lives for seconds: collecting its garbage more seldom saves a fifth of its processor time.
             "GOGC": os.environ.get("GOGC", "400"),
             FAILURES: str(stack.failures_file),
+            **_own_environment(),
         }
 
     def init(self) -> None:
@@ -265,6 +267,11 @@ class Terraform:
                 outcome.untold.append({"severity": severity, "message": text, "hint": hint})
                 return
         self.events.emit("diagnostic", severity=severity, message=text, hint=hint)
+
+
+def _own_environment() -> dict[str, str]:
+    """Tells the kit's programs which Python environment they start in, which they would ask for one by one."""
+    return {"KARST_VENV": sys.prefix} if "KARST_VENV" not in os.environ and sys.prefix != sys.base_prefix else {}
 
 
 def _follow(process: subprocess.Popen[bytes], path: Path) -> Iterator[str]:
