@@ -78,9 +78,11 @@ def run(command: list[str], *, cwd: Path, env: dict[str, str], expect: int = 0) 
         try:
             process.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait(60)
             raise Failed(f"{Path(command[0]).name} {command[1]}: not done after {LIMIT:g} s") from None
+        finally:
+            if process.poll() is None:  # also when the bench itself is ended: what it has begun is removed next
+                process.terminate()
+                process.wait(90)
         seconds = time.monotonic() - begin
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode != expect:
