@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import Options, svg
-from tests.bench.contenders import Contender, Cost, Failed, Karst
+from tests.bench.contenders import MANY, Contender, Cost, Failed, Karst
 from tests.bench.peers import Bare, Compose
 from tests.support import reports
 from tests.support.kit import Kit
@@ -29,8 +29,9 @@ OPERATIONS = {
     "cold": "Creation with images to be built, until every service answers",
     "destroy": "Removal",
 }
-MANY = 10  # more services than these are made once, with their images built before
-ROUNDS = {1: (4, 5, 5), MANY: (3, 5, 3), 50: (1, 3, 3)}  # up to so many services; as in Rounds
+# Up to so many services; as in Rounds. More than MANY are made once, with their images built before.
+ROUNDS = {1: (3, 3, 3), MANY: (2, 3, 2), 50: (1, 3, 2)}
+PATIENCE = 270.0  # seconds for one number of services, after which nothing is done another time
 # (operation, peer, how many times its seconds at most, at how many services; 0: at each)
 AIMS = (("plan", "bare Terraform", 1.15, 50), ("again", "Compose", 2.5, 50), ("create", "bare Terraform", 1.2, 50))
 
@@ -46,7 +47,7 @@ class Rounds:
     @classmethod
     def of(cls, count: int, most: int) -> Rounds:
         """For ``count`` services, at most ``most`` of each (0: as many as there are)."""
-        found = next((times for limit, times in ROUNDS.items() if count <= limit), (1, 3, 2))
+        found = next((times for limit, times in ROUNDS.items() if count <= limit), (1, 1, 1))
         return cls(*(min(most or number, number) for number in found))
 
 
@@ -65,6 +66,7 @@ class Stage:
     def __init__(self, folder: Path, count: int, wanted: list[str], most: int) -> None:
         self.folder, self.count, self.wanted = folder, count, wanted
         self.rounds = Rounds.of(count, most)
+        self.end = time.monotonic() + PATIENCE
         kit = Kit(folder / "kit", env={"KARST_DRAIN_SECONDS": "20"})  # the module's default, not the tests' short one
         self.kit = kit
         self.contenders: list[Contender] = []
@@ -75,7 +77,7 @@ class Stage:
     def measure(self) -> Iterator[dict[str, Any]]:
         """Turn by turn, so that a slow minute of the machine hits all of them; what failed is left out from then on."""
         try:
-            for number in range(self.rounds.cycles):
+            for number in self._times(self.rounds.cycles):
                 if number == 0:
                     self._first()
                 else:
@@ -126,12 +128,18 @@ class Stage:
         if facts is not None and isinstance(one, Karst):
             facts.update(one.facts())
         if look:
-            for _ in range(self.rounds.looks):
+            for _ in self._times(self.rounds.looks):
                 for name, operation in one.looks().items():
                     self._note(one, name, operation())
-            for number in range(self.rounds.changes):
+            for number in self._times(self.rounds.changes):
                 self._change(one, f"{one.label} {number}")
         self._note(one, "destroy", one.destroy())
+
+    def _times(self, most: int) -> Iterator[int]:
+        """Once, and again up to ``most`` times while there is time."""
+        for number in range(most):
+            if number == 0 or time.monotonic() < self.end:
+                yield number
 
     def _created(self, one: Contender) -> Cost:
         begin = time.monotonic()

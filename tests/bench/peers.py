@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from karst.toolchain import record, tools
-from tests.bench.contenders import Contender, Cost, Failed, run, write_app
+from tests.bench.contenders import MANY, Contender, Cost, Failed, run, write_app
 from tests.bench_build.builds import docker_build
 from tests.support.kit import Kit
 
@@ -76,7 +76,8 @@ class Bare(Peer):
     change = create
 
     def looks(self) -> dict[str, Callable[[], Cost]]:
-        return {"plan": self._plan, "again": self.create}
+        again = {"again": self.create} if len(self.services) <= MANY else {}
+        return {"plan": self._plan, **again}
 
     def _plan(self) -> Cost:
         return self._terraform("plan", "-detailed-exitcode")
