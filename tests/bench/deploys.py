@@ -30,7 +30,7 @@ OPERATIONS = {
     "destroy": "Removal",
 }
 # Up to so many services; as in Rounds. More than MANY are made once, with their images built before.
-ROUNDS = {1: (3, 3, 3), MANY: (2, 3, 2), 50: (1, 3, 2)}
+ROUNDS = {1: (3, 3, 3), MANY: (3, 3, 2), 50: (1, 3, 2)}
 PATIENCE = 270.0  # seconds for one number of services, after which nothing is done another time
 # (operation, peer, how many times its seconds at most, at how many services; 0: at each)
 AIMS = (("plan", "bare Terraform", 1.15, 50), ("again", "Compose", 2.5, 50), ("create", "bare Terraform", 1.2, 50))
