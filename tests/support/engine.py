@@ -282,14 +282,17 @@ class Engine:
         self.docker("volume", "prune", "--force")
 
     def _answers(self) -> bool:
-        done = subprocess.run(
-            ["docker", "info", "--format", "{{json .ServerVersion}}"],
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["docker", "info", "--format", "{{json .ServerVersion}}"],
+                env={**os.environ, **self.env},
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:  # it says nothing while it joins its Swarm again
+            return False
         return done.returncode == 0 and bool(json.loads(done.stdout or '""'))
 
     def _cgroup_processes(self) -> list[str]:
