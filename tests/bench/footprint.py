@@ -88,16 +88,17 @@ class Stack:
 
     def _images(self, service: str) -> dict[str, Any]:
         """Bytes of layers: shared by all services, and a service's own on top of them."""
-        app = self._container(service, "app")["Image"]
-        shared = {kind: _newest(f"karstkit/{kind}") for kind in ("runner", "sidecar")}
-        own = _size(app) - _size(shared["runner"])
-        layers, below = _layers(app), _layers(shared["runner"])
-        assert layers[: len(below)] == below, "the app's image is not made of the runner's layers"
+        images = {role: self._container(service, role)["Image"] for role in ("app", "sidecar")}
+        layers = _layers(images["app"])
+        runners = docker("image", "ls", "--format", "{{.ID}}", "karstkit/runner").split()
+        below = next((one for one in runners if layers[: len(_layers(one))] == _layers(one)), None)
+        assert below, "the app's image is not made of a runner's layers"
         return {
             "name": "images",
-            "own": own,
-            "layers": len(layers) - len(below),
-            **{kind: _size(one) for kind, one in shared.items()},
+            "own": _size(images["app"]) - _size(below),
+            "layers": len(layers) - len(_layers(below)),
+            "runner": _size(below),
+            "sidecar": _size(images["sidecar"]),
         }
 
     def _start(self, names: list[str]) -> dict[str, float]:
@@ -159,10 +160,6 @@ def _private(pid: int) -> int:
     """Bytes of a process: its own pages, and its part of those that it shares."""
     rows = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return 1024 * int(re.search(r"^Pss: +(\d+)", rows, re.M)[1])  # type: ignore[index]
-
-
-def _newest(repository: str) -> str:
-    return docker("image", "ls", "--format", "{{.ID}}", repository).splitlines()[0]
 
 
 def _size(image: str) -> int:
