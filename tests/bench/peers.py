@@ -21,9 +21,7 @@ from tests.support.kit import Kit
 
 BARE = Path(__file__).resolve().parent / "bare"
 # The labels that come with the image would make the peers' containers the kit's.
-DOCKERFILE = (
-    'FROM {image}\nLABEL karst.stack="" karst.service="" karst.kind="" karst.test="{name}"\nCOPY main.py /app/main.py\n'
-)
+DOCKERFILE = 'FROM {image}\nLABEL karst.stack="" karst.service="" karst.kind=""\nCOPY main.py /app/main.py\n'
 
 
 class Peer(Contender):
@@ -35,7 +33,7 @@ class Peer(Contender):
         self.facts = facts
         for service in self.services:
             write_app(folder / service, "v1")
-            text = DOCKERFILE.format(image=facts["apps"][service], name=self.name)
+            text = DOCKERFILE.format(image=facts["apps"][service])
             (folder / service / "Dockerfile").write_text(text)
 
     def close(self) -> None:
@@ -46,7 +44,7 @@ class Peer(Contender):
             print(f"{self.label}: {err}; removing what is left by name", flush=True)
         _remove(["docker", "ps", "-aq", "--filter", f"name=^/{self.name}-"], "rm", "--force")
         _remove(["docker", "network", "ls", "-q", "--filter", f"name=^{self.name}"], "network", "rm")
-        _remove(["docker", "images", "-q", "--filter", f"label=karst.test={self.name}"], "rmi", "--force")
+        _remove(["docker", "images", "-q", "--filter", f"reference={self.name}/*"], "rmi", "--force")
 
 
 class Bare(Peer):
