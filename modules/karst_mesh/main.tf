@@ -102,9 +102,10 @@ resource "docker_container" "edge" {
     "/tmp"       = "rw,nosuid,nodev,noexec,size=4m,mode=1777"
   }
   env = ["ENVOY_CONFIG=${templatefile("${path.module}/templates/edge.yaml.tmpl", {
-    stack        = var.stack
-    trust_domain = var.trust_domain
-    network      = var.network_name
+    stack         = var.stack
+    trust_domain  = var.trust_domain
+    network       = var.network_name
+    several_hosts = var.shared_network != null
   })}"]
   destroy_grace_seconds = 10
   memory                = 256

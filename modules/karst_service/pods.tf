@@ -47,9 +47,10 @@ locals {
   envoy_templates = {
     for key, same in { for settings in local.envoy_settings : jsonencode(settings) => settings... } :
     key => templatefile("${path.module}/templates/envoy.yaml.tmpl", merge(same[0], {
-      service      = "@service@"
-      stack        = var.stack
-      trust_domain = var.trust_domain
+      service       = "@service@"
+      stack         = var.stack
+      trust_domain  = var.trust_domain
+      several_hosts = var.placement != null
     }))
   }
 

@@ -33,6 +33,7 @@ def sidecar_variables(service: str, **changes: Any) -> dict[str, Any]:
         "expose": False,
         "health": "",
         "runner": True,
+        "several_hosts": False,
         "spans": None,
         **changes,
     }
@@ -40,7 +41,7 @@ def sidecar_variables(service: str, **changes: Any) -> dict[str, Any]:
 
 def edge_variables(**changes: Any) -> dict[str, Any]:
     """Every variable of edge.yaml.tmpl, with the module's defaults."""
-    return {"stack": "karst", "trust_domain": "karst.local", "network": "iacnet", **changes}
+    return {"stack": "karst", "trust_domain": "karst.local", "network": "iacnet", "several_hosts": False, **changes}
 
 
 def render(cases: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> dict[str, str]:

@@ -21,6 +21,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "nobody": (SIDECAR, sidecar_variables("web", callers=[])),
     "exposed to nobody else": (SIDECAR, sidecar_variables("web", callers=[], expose=True)),
     "health": (SIDECAR, sidecar_variables("web", health='/he"al: th?x=#1')),
+    "several hosts": (SIDECAR, sidecar_variables("web", several_hosts=True)),
+    "edge of several hosts": (EDGE, edge_variables(several_hosts=True)),
     "no runner": (SIDECAR, sidecar_variables("web", runner=False, health="/ready")),
     "hostile stack": (SIDECAR, sidecar_variables("web", stack='"] }\nadmin: {', trust_domain="a.b-c.d")),
     "spans by gRPC": (
@@ -166,3 +168,19 @@ def test_the_edge_listens_to_its_host_only(parsed: dict[str, Any]) -> None:
         [policy] = first["typed_config"]["rules"]["policies"].values()
         addresses = [principal["direct_remote_ip"]["address_prefix"] for principal in policy["principals"]]
         assert addresses == ["__GATEWAY__", "127.0.0.1"], one["name"]
+
+
+@pytest.mark.parametrize(
+    ("config", "several", "clusters"),
+    [("everybody", "several hosts", {"mesh"}), ("edge", "edge of several hosts", {"passthrough", "front", "figures"})],
+)
+def test_only_with_several_hosts_does_a_connection_end_that_nobody_acknowledges(
+    parsed: dict[str, Any], config: str, several: str, clusters: set[str]
+) -> None:
+    """TCP_USER_TIMEOUT also ends a connection whose reader takes nothing for a while, as one host's may."""
+
+    def timed(name: str) -> set[str]:
+        return {one["name"] for one in parsed[name]["static_resources"]["clusters"] if "upstream_bind_config" in one}
+
+    assert timed(several) == clusters
+    assert timed(config) == set()
