@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -53,9 +54,15 @@ def planned(kit: Kit) -> int:
     return kit.iac("plan", "--detailed-exitcode", check=None).returncode
 
 
-@pytest.mark.parametrize("unit", ["certs", "drift", "heal", "prune"])
-def test_what_a_timer_runs_works_on_a_real_stack(kit: Kit, unit: str) -> None:
+@pytest.mark.parametrize("unit", ["backup", "certs", "drift", "heal", "prune"])
+def test_what_a_timer_runs_works_on_a_real_stack(
+    kit: Kit, unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each command of the unit, with the checkout's folder in the place of /opt/karstkit."""
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    monkeypatch.setitem(kit.env, "KARST_BACKUP_PASSPHRASE_FILE", str(passphrase))
     lines = (ROOT / "docs" / "systemd" / f"karst-{unit}.service").read_text().splitlines()
     commands = [line.partition("=")[2].split() for line in lines if line.startswith("ExecStart=")]
     assert commands

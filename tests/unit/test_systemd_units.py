@@ -32,7 +32,7 @@ def test_systemd_finds_nothing_wrong_with_any_unit(tmp_path: Path) -> None:
 
 def test_each_timer_has_its_service_and_runs_after_the_machine_was_off() -> None:
     timers = [unit for unit in UNITS if unit.suffix == ".timer"]
-    assert {timer.stem for timer in timers} >= {"karst-certs", "karst-prune", "karst-drift"}
+    assert {timer.stem for timer in timers} >= {"karst-backup", "karst-certs", "karst-prune", "karst-drift"}
     for timer in timers:
         assert timer.with_suffix(".service").exists()
         assert "\nPersistent=true\n" in timer.read_text()
