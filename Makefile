@@ -87,7 +87,7 @@ test-real: bootstrap ## deploy real published applications (many minutes)
 deployed: bootstrap ## deploy the published applications alone, and write the table in docs/deployed.md
 	@KARST_TEST_WRITE_DOCS=1 $(tool)/dev pytest -m real tests/integration/test_real_apps.py
 
-bench: bootstrap ## measure the kit beside bare Terraform, Compose and other proxies; writes docs/benchmarks.md (an hour)
+bench: bootstrap ## measure the kit beside bare Terraform, Compose and other proxies; writes docs/benchmarks.md (an hour and a half)
 	@$(tool)/tool docker-compose fortio
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.bench --write-docs $${PART:+"$$PART"}
 
