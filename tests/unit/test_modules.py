@@ -48,6 +48,7 @@ def _own_tests(command: str, folder: Path, *arguments: str) -> None:
     assert "0 passed" not in said, said
 
 
+@pytest.mark.slow
 def test_the_main_path_of_the_services_is_planned(checkout: Path) -> None:
     """`terraform test` of the pods alone: no engine needed. All the files are run by `make test-slow`."""
     _own_tests(terraform_command(), checkout / "modules" / "karst_service", "-filter=tests/pods.tftest.hcl")
@@ -71,6 +72,7 @@ def test_opentofu_plans_the_same(folder: str, checkout: Path) -> None:
     _own_tests(tofu, checkout / folder, *(f"-filter=tests/{name}" for name in files))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", sorted(path.name for path in (ROOT / "envs").iterdir() if path.is_dir()))
 def test_each_root_is_valid(root: str, checkout: Path) -> None:
     """`terraform validate` with the real providers' schemas."""

@@ -131,7 +131,19 @@ def test_every_command_that_shows_or_changes_something_speaks_json() -> None:
     from admin.cli.main import cli
     from admin.cli.remote.commands import COMMANDS
 
-    silent = {"completion", "login", "logout", "update", "audit", "detect", "runs", "renew", "rotate"}
+    silent = {
+        "backup",
+        "completion",
+        "login",
+        "logout",
+        "update",
+        "audit",
+        "detect",
+        "restore",
+        "runs",
+        "renew",
+        "rotate",
+    }
     for name, command in {**cli.commands, **{f"remote {name}": each for name, each in COMMANDS.items()}}.items():
         if name not in silent and not isinstance(command, click.Group):
             assert any("--json" in option.opts for option in command.params), name
