@@ -92,7 +92,7 @@ def test_killing_the_admin_process_itself_leaves_the_run_alone(supabase: Supabas
         "from admin.settings import Settings\n"
         f"folder = Path({str(tmp_path)!r})\n"
         f"auth = AuthSettings({supabase.url!r}, {supabase.service_role_key!r}, issuer={supabase.issuer!r})\n"
-        "settings = Settings(auth=auth, port=0, socket=folder / 'admin.sock', data=folder / 'data',\n"
+        "settings = Settings(auth=auth, port=0, grpc_port=None, socket=folder / 'admin.sock', data=folder / 'data',\n"
         "                    command=(str(folder / 'fake-iac'),))\n"
         "instance = Instance(settings)\n"
         "instance.start()\n"
