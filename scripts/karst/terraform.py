@@ -105,7 +105,7 @@ class Terraform:
                 code="init_failed",
             )
         write_atomic(marker, wanted)
-        write_atomic(self.stack.env_file, f"{self.stack.env}\n")
+        write_atomic(self.stack.env_file, f"{self.stack.env}\n", mode=0o600)
 
     def _backend_config(self) -> list[str]:
         """What tells the states of several stacks apart in one root."""
