@@ -46,7 +46,7 @@ def without_small_things(config: Config) -> None:
 
 
 def before(config: Config) -> None:
-    """As it was: names from metadata each time, patterns for the kit's paths, counters by code, 32 KiB of buffers."""
+    """As it was: names from metadata each time, patterns for the kit's paths, counters by code."""
     text = json.dumps(config).replace("%REQ(x-karst-upstream)%", "%DYNAMIC_METADATA(karst:service)%:15000")
     config.update(json.loads(text.replace("%REQ(x-karst-host)%", "%DYNAMIC_METADATA(karst:service)%")))
     inbound = manager(config, "inbound")
@@ -61,7 +61,6 @@ def before(config: Config) -> None:
     mutation["mutations"] = [{"remove_on_match": header}, {"remove": "x-karst-own"}]
     for name in ("inbound", "outbound"):
         manager(config, name)["http_filters"][-1]["typed_config"]["dynamic_stats"] = True
-    buffers(config, 32 << 10, 64 << 10)
 
 
 def without_header_work(config: Config) -> None:
@@ -213,7 +212,7 @@ def without_checks(config: Config) -> None:
 
 
 VARIANTS = [
-    Variant("before", "before these measurements: more patterns, more counters, smaller buffers", before, before),
+    Variant("before", "before these measurements: more patterns, more counters", before, before),
     Variant("figures", "without the counts and times by caller and destination", without_figures, without_figures),
     Variant("small", "without x-request-id, timeouts, overload manager", without_small_things, without_small_things),
     Variant("headers", "inbound without canonical paths and identity header", None, without_header_work),
