@@ -92,11 +92,7 @@ def kit(git_host: GitHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "bb:acme/job",
         ]
     )
-    try:
-        kit.deploy()
+    with kit.deployed():
         yield kit
-    finally:
-        kit.destroy()
-    assert kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
     assert (kit.secrets_dir / "ca.key").exists()
     assert (kit.home / "repos.lock.yaml").exists()

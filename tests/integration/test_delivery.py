@@ -23,12 +23,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
         (home / name).mkdir()
         (home / name / "main.py").write_text(text)
     kit.write_list(["dir:hello", {"slug": "dir:caller", "secrets": ["CANARY"], "expose": True}])
-    try:
-        kit.deploy()
+    with kit.deployed():
         yield kit
-    finally:
-        kit.destroy()
-    assert kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
 
 
 def of_role(kit: Kit, role: str, service: str | None = None) -> str:

@@ -61,13 +61,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     home = tmp_path_factory.mktemp("own")
     shutil.copytree(ROOT / "examples" / "own-dockerfile", home / "example")
     kit = Example(home, env={"KARST_DRAIN_SECONDS": "3"})
-    with images.official("debian:bookworm-slim"):
-        try:
-            kit.deploy()
-            yield kit
-        finally:
-            kit.destroy()
-    assert kit.leftovers() == {"containers": "", "networks": "", "volumes": "", "images": ""}
+    with images.official("debian:bookworm-slim"), kit.deployed():
+        yield kit
 
 
 def test_the_example_serves_with_its_own_image_and_keeps_few_rights(example: Example) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +156,17 @@ class Kit:
 
     def destroy(self) -> None:
         self.iac("destroy", "--yes")
+
+    @contextlib.contextmanager
+    def deployed(self) -> Iterator[None]:
+        """Deploy the list; destroy it afterwards, and see that the engine has nothing of it any more."""
+        try:
+            self.deploy()
+            yield
+        finally:
+            self.destroy()
+        left = self.leftovers()
+        assert left == {"containers": "", "networks": "", "volumes": "", "images": ""}, left
 
 
 def docker(*arguments: str, timeout: float = 60) -> str:
