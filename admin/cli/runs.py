@@ -49,7 +49,8 @@ def deploy(
     """
 
     def body(run: Run) -> int:
-        return run.plan_and_apply(approved)
+        run.approved = approved
+        return run.plan_and_apply()
 
     return _run(stack, "deploy", as_events, body, wait, hold, refresh, as_json)
 
@@ -130,23 +131,26 @@ class Run:
         self.record = records.Record(stack, verb)
         self.fast = FastPath(self, on=not refresh)
         self.digest = ""
+        self.approved: str | None = (
+            None  # the digest of the only plan that may be applied, also when it is planned again
+        )
 
     @functools.cached_property
     def terraform(self) -> Terraform:
         """Looked for when it is needed: a wrong list or a missing engine is told first."""
         return Terraform(self.stack, self.events, wait=self.wait)
 
-    def plan_and_apply(self, approved: str | None = None) -> int:
+    def plan_and_apply(self) -> int:
         members = self.fast.members()
         if members is not None:
             self._drop_plan()
             self._probe(members=members)
             return self._verdict()
         plan = self.plan()
-        if approved is not None and self.digest != approved:
+        if self.approved is not None and self.digest != self.approved:
             self._drop_plan()
             raise UsageError(
-                f"the plan has the digest {self.digest}, and {approved[:64]} was approved; nothing was changed",
+                f"the plan has the digest {self.digest}, and {self.approved[:64]} was approved; nothing was changed",
                 hint="look at the plan (`iac plan --markdown`), and approve that one",
                 code="other_plan",
             )
@@ -321,17 +325,19 @@ class Run:
         return int(Exit.OK)
 
     def _probe(self, patience: float = 10, members: list[Member] | None = None) -> None:
+        listed = members
         if members is None or any(m.role == "pod" and m.mounts for m in members):
             from karst import deliver
 
             with containers.engine() as docker:  # a host that was started again since has none of its keys
-                brought = deliver.to_stack(docker, self.stack.name, self.stack.secrets_dir)
+                listed = containers.members(docker, self.stack.name) if members is None else members
+                brought = deliver.deliver(docker, deliver.parcels(listed, self.stack.secrets_dir))
             if brought:
                 self.events.emit("log", line=f"brought keys to {', '.join(sorted(one.service for one in brought))}")
         with self._phase("health"):
             # A service that has just been let through may still be moving in DNS; one that is down stays down.
             deadline = time.monotonic() + patience
-            answers = ask(self.stack, listed=members)
+            answers = ask(self.stack, listed=listed)
             while not all(answer.whole for answer in answers) and time.monotonic() < deadline:
                 time.sleep(0.5)
                 answers = ask(self.stack)
