@@ -144,6 +144,7 @@ def _broken(whole: bytes) -> st.SearchStrategy[bytes]:
 
 @few
 @given(st.binary(max_size=60) | _broken(CERTIFICATE), st.binary(max_size=60) | _broken(SECRET) | st.just(SECRET))
+@example(CERTIFICATE, SECRET[:41] + b"/" + SECRET[42:])  # a kind of key that there is not
 def test_any_authority(certificates: bytes, key: bytes) -> None:
     try:
         authority.load(certificates, key, ca_pem=Path("ca.pem"), ca_key=Path("ca.key"), now=dt.datetime.now(dt.UTC))

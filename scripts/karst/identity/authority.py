@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
@@ -81,7 +81,7 @@ def load(certificates: bytes, key: bytes, *, ca_pem: Path, ca_key: Path, now: dt
     except ValueError as err:
         raise KarstError(f"{ca_pem} holds no readable PEM certificate ({err})", code="ca_unreadable") from err
     private = _load_key(key, ca_key)
-    own = [one for one in found if one.public_key() == private.public_key()]
+    own = [one for one in found if _is_of(one, private)]
     if not own:
         raise KarstError(
             f"{ca_key} is not the key of any certificate in {ca_pem}",
@@ -94,9 +94,19 @@ def load(certificates: bytes, key: bytes, *, ca_pem: Path, ca_key: Path, now: dt
     return Authority(issuer, private, _chain(issuer, found), bundle)
 
 
+def _is_of(certificate: x509.Certificate, key: SigningKey) -> bool:
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):  # of a kind that is not known here, and so not of this one
+        return False
+
+
 def _load_key(pem: bytes, ca_key: Path) -> SigningKey:
+    key: object
     try:
         key = serialization.load_pem_private_key(pem, password=None)
+    except UnsupportedAlgorithm:
+        key = None
     except TypeError as err:
         raise KarstError(
             f"{ca_key} is encrypted, and nobody is there to type its passphrase",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from karst.errors import UsageError
@@ -68,7 +69,7 @@ def why_replace(leaf: Leaf, issuer: Issuer, now: dt.datetime, lifetime: dt.timed
         return reason
     try:
         key = serialization.load_pem_private_key(leaf.key, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return "its key cannot be read"
     if key.public_key() != leaf.certificate.public_key():
         return "its key belongs to another certificate"
