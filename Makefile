@@ -21,6 +21,9 @@ given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$
 unknown := $(filter-out $(known) MAKE% -%,$(given))
 $(if $(unknown),$(error unknown variable $(firstword $(unknown)): this Makefile takes $(known)))
 
+# Python images forbid bytecode; each start would then compile the kit again, and each test process all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 # `make plan apply` means first one, then the other, with any -j.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from karst.files import cache_dir
+
 ROOT = Path(__file__).resolve().parents[1]
 # Of the caller's own settings, only those that say where tools are reach the tests.
 KEPT = (
@@ -33,6 +35,9 @@ def pytest_configure() -> None:
         program = ROOT / "scripts" / "toolchain" / "environment"
         own = Path(subprocess.run([program, "--path"], capture_output=True, text=True, check=True).stdout.strip())
         os.environ["KARST_VENV"] = str(own if (own / "bin" / "python").exists() else sys.prefix)
+    # What Hypothesis works out once (Unicode's tables, the constants of the code) costs each process of a fresh
+    # checkout seconds: it is kept where the toolchain is.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_dir() / "hypothesis"))
 
 
 @functools.cache

@@ -74,9 +74,9 @@ def git_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
         yield host
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kit(git_host: GitHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    """The stack, deployed once. Destroyed at the end, which has to leave nothing of it but list, lock and keys."""
+    """The stack, deployed once. Its removal after the last test has to leave nothing of it but list, lock and keys."""
     kit = Kit(
         tmp_path_factory.mktemp("stack"),
         env={

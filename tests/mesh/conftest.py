@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("mesh"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """`web` listens to everybody, `api` to loopback on a port nobody told; `no` speaks gRPC and lets only `api` in."""
     made = Mesh(tmp_path_factory.mktemp("mesh"))

@@ -50,15 +50,19 @@ def render(cases: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> dict[str, str
         (Path(folder) / "main.tf").write_text(RENDERER)
         given = {name: {"template": str(path), "variables": dict(values)} for name, (path, values) in cases.items()}
         (Path(folder) / "cases.auto.tfvars.json").write_text(json.dumps({"cases": given}))
-        environment = {**record.terraform_environment(), "TF_IN_AUTOMATION": "1"}
-        terraform = record.terraform_command()
-        for arguments in (["apply", "-auto-approve", "-no-color"], ["output", "-json", "rendered"]):
-            done = subprocess.run(
-                [terraform, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-        rendered: dict[str, str] = json.loads(done.stdout)
-        return rendered
+        done = subprocess.run(
+            [record.terraform_command(), "apply", "-auto-approve", "-json"],
+            cwd=folder,
+            env={**record.terraform_environment(), "TF_IN_AUTOMATION": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    said = [event["outputs"]["rendered"] for event in events if event["type"] == "outputs"]  # of the plan, of the apply
+    rendered: dict[str, str] = said[-1]["value"]
+    return rendered
 
 
 base = images.base

@@ -10,6 +10,9 @@ import yaml
 from tests.support import envoy
 from tests.support.envoy import EDGE, SIDECAR, edge_variables, sidecar_variables
 
+# One worker renders them all: starting Terraform is what takes the time.
+pytestmark = pytest.mark.xdist_group("envoy templates")
+
 # YAML reads these as booleans, null or numbers unless they are quoted.
 HOSTILE = ["no", "on", "off", "yes", "null", "true", "nan", "a" + "-" * 38 + "b"]
 CALLERS = ["spiffe://karst.local/svc/no", "spiffe://karst.local/ops/operator"]

@@ -95,7 +95,7 @@ def test_an_alias_bomb_and_an_alias_of_itself_are_refused() -> None:
         "- !!python/object/apply:os.system [ls]",
         "- !x y",
         "--- a\n--- b",
-        "[" * 3000,
+        pytest.param("- " * 3000, id="nested deeply"),
         "- *nope",
         "\x01",
         "%YAML 9",
