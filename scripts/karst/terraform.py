@@ -208,6 +208,9 @@ class Terraform:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A state has the values of `env:` in it, from its first byte on. The programs that only a plan starts
+                # make files for images: those keep their modes.
+                umask=0o077 if verb == "apply" else -1,
             )
             write_atomic(self.stack.terraform_pid_file, str(process.pid))
             started(process)
@@ -220,7 +223,7 @@ class Terraform:
         return outcome
 
     def _close_state(self) -> None:
-        """Terraform makes its state readable by everybody, with the values of `env:` in it."""
+        """A Terraform that somebody started by hand makes its state readable by everybody."""
         for path in self.stack.state_file.parent.glob(f"{self.stack.state_file.name}*"):
             with contextlib.suppress(OSError):
                 path.chmod(0o600)

@@ -1,10 +1,14 @@
-"""What Terraform says, turned into words for a person."""
+"""What Terraform says, turned into words for a person, and how it is started."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from karst.terraform import Outcome, sentence, step
+from karst.events import Events
+from karst.stack import resolve
+from karst.terraform import Outcome, Terraform, sentence, step
 
 SAID = "shop: gh:acme/shop: there is no ref `v9`\n  hint: did you mean `v8`?"
 MEANT = ("shop: gh:acme/shop: there is no ref `v9`", "did you mean `v8`?")
@@ -76,3 +80,20 @@ def test_a_state_that_somebody_else_holds_or_changed_is_told_apart(
 ) -> None:
     outcome = Outcome(1, errors=[sentence(summary, detail)[0]])
     assert (outcome.locked, outcome.stale) == (locked, stale)
+
+
+def test_a_state_is_its_owners_alone_from_its_first_byte_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in notes the mode of what it makes. What a plan makes goes into images, and has its mode as ever."""
+    program = tmp_path / "terraform"
+    program.write_text('#!/bin/sh\ntouch "$NOTED/$2" && stat -c %a "$NOTED/$2" >"$NOTED/$2.mode"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("KARST_TERRAFORM", str(program))
+    monkeypatch.setenv("KARST_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("NOTED", str(tmp_path))
+    stack = resolve(name="modes")
+    stack.home.mkdir(parents=True)
+    terraform = Terraform(stack, Events())
+    assert terraform.plan().exit_code == terraform.apply().exit_code == 0
+    modes = {verb: (tmp_path / f"{verb}.mode").read_text().strip() for verb in ("plan", "apply")}
+    (tmp_path / "as usual").touch()
+    assert modes == {"plan": f"{(tmp_path / 'as usual').stat().st_mode & 0o777:o}", "apply": "600"}
