@@ -77,7 +77,8 @@ class LiveStack:
 
         stack = _stack()
         with containers.engine() as docker:
-            found = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
+            every = containers.deployed(containers.members(docker, stack.name))
+        found = [m for m in every if m.role in ("pod", "app", "sidecar")]
         names = sorted({member.service for member in found})
         answers = {row.service: row for row in health.ask(stack, names)} if names else {}
         return [_row(name, answers.get(name), [m for m in found if m.service == name]) for name in names]

@@ -27,7 +27,8 @@ _Looks = dict[str, Sample | None]
 def show(stack: Stack, names: Sequence[str], *, as_json: bool, watch: bool) -> int:
     """Print the figures once, or until interrupted; exit 1 when a sidecar does not answer."""
     with containers.engine() as docker, ThreadPoolExecutor(max_workers=1) as pool:
-        found = [m for m in containers.members(docker, stack.name) if m.role in ("pod", "app", "sidecar")]
+        every = containers.deployed(containers.members(docker, stack.name))
+        found = [m for m in every if m.role in ("pod", "app", "sidecar")]
         known = sorted({member.service for member in found})
         containers.require(names, known, stack.name)
         chosen = list(names) or known

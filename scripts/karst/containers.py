@@ -114,6 +114,15 @@ def members(connection: Any, stack: str, service: str | None = None) -> list[Mem
     return sorted(found, key=lambda one: (-one.created, one.name))
 
 
+def deployed(found: Sequence[Member]) -> list[Member]:
+    """``found`` without services that no deploy made: what somebody gave our labels by hand has no generation.
+
+    A container of that kind under the name of a service that there is stays in: it looks like one of its pods.
+    """
+    made = {one.service for one in found if one.generation or one.role not in ("pod", "app", "sidecar")}
+    return [one for one in found if one.service in made]
+
+
 def has_image(connection: Any, tag: str) -> bool:
     """Whether the engine has this image."""
     import docker.errors

@@ -93,7 +93,7 @@ class Look:
 
 def look(stack: Stack, docker: Any) -> Look:
     """Read members, their details, and the record."""
-    members = containers.members(docker, stack.name)
+    members = containers.deployed(containers.members(docker, stack.name))
     with ThreadPoolExecutor(max_workers=8) as pool:
         details = list(pool.map(lambda m: _inspect(docker, m.id), members))
     inspected = {m.id: d for m, d in zip(members, details, strict=True) if d}

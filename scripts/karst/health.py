@@ -35,7 +35,7 @@ def ask(
     if listed is None:
         with containers.engine() as docker:
             listed = containers.members(docker, stack.name)
-    members = [m for m in listed if m.role in ("pod", "app", "sidecar")]
+    members = [m for m in containers.deployed(listed) if m.role in ("pod", "app", "sidecar")]
     known = sorted({member.service for member in members} | set(expected))
     containers.require(names, known, stack.name)
     pods = [m for m in members if m.role == "pod" and (not names or m.service in names)]

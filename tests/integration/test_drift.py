@@ -132,6 +132,7 @@ def test_containers_with_our_labels_are_told_once(kit: Kit) -> None:
     labels = [f"karst.stack={kit.stack}"]
     for more in (["karst.service=hello", "karst.role=pod"], ["karst.service=ghost", "karst.role=app"], []):
         kit.docker("create", *(word for one in [*labels, *more] for word in ("--label", one)), base(), "true")
+    assert "ghost" not in kit.health()
     said = json.loads(kit.iac("drift", "--json", check=2).stdout)["differences"]
     assert sorted(one["code"] for one in said) == ["leftover", "unknown_container", "unknown_container"]
     for one in said:
