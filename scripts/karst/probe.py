@@ -1,8 +1,8 @@
-"""Ask a service's runner how it is, and read its log: gRPC over mTLS, through the edge and the service's Envoy."""
+"""Ask a service's runner how it is: gRPC over mTLS, through the edge and the service's Envoy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +17,11 @@ from karst.tunnel import TRUST_DOMAIN, Tunnel, Unreachable, connect, get_status
 if TYPE_CHECKING:
     import grpc
 
-    from karst.pb import controlplane_pb2 as pb
-
 EDGE = ("127.0.0.1", 15000)
 HEALTHY = frozenset({"SERVING", "COMPLETED"})
 #: Status of a service that could not be asked; the runner never sends it.
 UNREACHABLE = "UNREACHABLE"
 _NOT_OURS = "it answers, but not as a runner of this kit"
-STREAMS = {0: "", 1: "stdout", 2: "stderr", 3: "runner"}
 
 
 @dataclass(frozen=True)
@@ -66,18 +63,6 @@ class Health:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of a service's log; `dropped` counts the lines lost just before it."""
-
-    service: str
-    time_ns: int
-    text: str
-    seq: int
-    stream: str
-    dropped: int
 
 
 class Client:
@@ -133,25 +118,6 @@ class Client:
             raise self._unreachable(err) from None
         except unary.NoAnswer:
             raise Unreachable(f"`{self._service}`: {_NOT_OURS}", code="unimplemented") from None
-
-    def logs(
-        self, *, follow: bool = False, tail: int | None = None, since_ns: int = 0, after_seq: int = 0
-    ) -> Iterator[LogLine]:
-        """Yield lines as they come; raises Unreachable when the stream breaks (resume with ``after_seq``)."""
-        from karst.pb import controlplane_pb2 as pb
-
-        request = pb.LogRequest(service=self._service, follow=follow, tail=tail, after_seq=after_seq)
-        if since_ns:
-            request.since.FromNanoseconds(since_ns)
-        call = self._stub.StreamLogBatches(request, timeout=None if follow else max(self._timeout, 30.0))
-        try:
-            for batch in call:
-                for line in batch.lines:
-                    yield _line(self._service, line)
-        except self._grpc.RpcError as err:
-            raise self._unreachable(err) from None
-        finally:
-            call.cancel()
 
     def _unreachable(self, error: grpc.RpcError) -> Unreachable:
         code = error.code().name
@@ -275,40 +241,9 @@ def probe_all(services: list[str], **options: Any) -> list[Health]:
         return list(pool.map(lambda service: probe(service, **options), services))
 
 
-def stream_logs(
-    service: str,
-    *,
-    address: Address = EDGE,
-    secrets_dir: Path | str = "secrets",
-    sni: str | None = None,
-    timeout: float = 2.0,
-    trust_domain: str = TRUST_DOMAIN,
-    follow: bool = False,
-    tail: int | None = None,
-    since_ns: int = 0,
-    after_seq: int = 0,
-) -> Iterator[LogLine]:
-    """Yield a service's log lines; raises Unreachable when it cannot be reached or the stream breaks."""
-    with Client(
-        service, address=address, secrets_dir=secrets_dir, sni=sni, timeout=timeout, trust_domain=trust_domain
-    ) as client:
-        yield from client.logs(follow=follow, tail=tail, since_ns=since_ns, after_seq=after_seq)
-
-
 def parse_address(text: str) -> tuple[str, int]:
     """Split ``host:port``; raises KarstError."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise KarstError(f"{text!r} is not HOST:PORT", hint="for example 127.0.0.1:15000", code="bad_address")
     return host.strip("[]"), int(port)
-
-
-def _line(service: str, line: pb.LogLine) -> LogLine:
-    return LogLine(
-        service=line.service or service,
-        time_ns=line.ts.ToNanoseconds(),
-        text=line.msg,
-        seq=line.seq,
-        stream=STREAMS.get(line.stream, ""),
-        dropped=line.dropped,
-    )

@@ -27,7 +27,7 @@ from cryptography.x509.oid import NameOID
 from karst import probe_cli
 from karst.pb import controlplane_pb2 as pb
 from karst.pb import controlplane_pb2_grpc as pb_grpc
-from karst.probe import Client, parse_address, probe, probe_all, stream_logs
+from karst.probe import Client, parse_address, probe, probe_all
 from karst.tunnel import Tunnel, Unreachable, client_context
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,15 +105,6 @@ class Servicer(pb_grpc.ControlPlaneServicer):
         )
         answer.since.FromNanoseconds(5)
         return answer
-
-    def StreamLogBatches(self, request: pb.LogRequest, context: grpc.ServicerContext) -> Iterator[pb.LogBatch]:
-        for first in range(1 + request.after_seq, 30_000, 1000):
-            lines = [
-                pb.LogLine(msg=f"{i} " + "x" * 200, seq=i, stream=pb.LogLine.STDERR) for i in range(first, first + 1000)
-            ]
-            yield pb.LogBatch(lines=lines)
-        while request.follow and context.is_active():
-            time.sleep(0.02)
 
 
 Serve = Callable[..., tuple[str, int]]
@@ -201,19 +192,6 @@ def test_a_serving_service_is_reported_with_all_it_says(serve: Serve, secrets_di
 def test_one_connection_answers_again_and_again(serve: Serve, secrets_dir: Path) -> None:
     with Client("web", address=serve(), secrets_dir=secrets_dir) as client:
         assert [client.health().status for _ in range(3)] == ["SERVING"] * 3
-
-
-def test_log_lines_come_whole_and_in_order_through_the_tunnel(serve: Serve, secrets_dir: Path) -> None:
-    lines = list(stream_logs("web", address=serve(), secrets_dir=secrets_dir, timeout=20))
-    assert [line.seq for line in lines] == list(range(1, 30_001))
-    assert (lines[0].text[:3], lines[0].stream, lines[0].service) == ("1 x", "stderr", "web")
-
-
-def test_a_followed_log_can_be_left_at_any_line(serve: Serve, secrets_dir: Path) -> None:
-    for line in stream_logs("web", address=serve(), secrets_dir=secrets_dir, follow=True, after_seq=29_000):
-        if line.seq == 29_500:
-            break
-    assert line.seq == 29_500
 
 
 @pytest.mark.parametrize(
