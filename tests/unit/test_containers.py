@@ -60,11 +60,12 @@ def test_a_fault_of_the_kit_ends_the_command_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from admin.cli import main
+    from admin.cli.commands import options
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("seven")
 
-    monkeypatch.setattr(main, "resolve", broken)
+    monkeypatch.setattr(options, "resolve", broken)
     assert main.run(["health"]) == 1
     said = capsys.readouterr().err
     assert "the kit itself failed" in said
