@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from karst import settled
 
 if TYPE_CHECKING:
-    from admin.cli.runs import Run
+    from admin.cli.run import Run
     from karst.containers import Member
 
 

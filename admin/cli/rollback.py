@@ -13,7 +13,7 @@ from karst.generations import FAILED, OK, Generation
 from karst.lockfile import Locked
 
 if TYPE_CHECKING:
-    from admin.cli.runs import Run
+    from admin.cli.run import Run
 
 SHORTEST = 4
 

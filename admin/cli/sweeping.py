@@ -1,11 +1,12 @@
-"""What an earlier, killed run left behind, before and after an apply (karst.leftovers says what counts)."""
+"""What goes, or has to be kept, before and after an apply: karst.leftovers says what an earlier, killed run left."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
-from karst import containers, leftovers, state
+from karst import containers, kept_logs, leftovers, plans, state
 from karst.events import Events
 from karst.stack import Stack
 
@@ -20,6 +21,17 @@ def before_apply(stack: Stack, events: Events) -> None:
         return
     with containers.engine() as docker:
         _tell(events, leftovers.clear_the_way(docker, stack.name, stack.state_file, since))
+
+
+def keep_logs(stack: Stack, plan: dict[str, Any]) -> None:
+    """Keep the logs of services that left the list: no gate runs for them."""
+    gone = [name for name, entry in plans.summarize(plan).items() if name and entry["action"] == "destroy"]
+    if not gone:
+        return
+    with containers.engine() as connection:
+        for member in containers.members(connection, stack.name):
+            if member.role == "app" and member.service in gone:
+                kept_logs.keep(connection, member, stack.log_dir)
 
 
 def after_apply(stack: Stack, events: Events) -> None:

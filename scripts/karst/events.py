@@ -15,10 +15,12 @@ result      last one, always: ``outcome`` (ok, failed …), ``exit_code``, ``ser
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 Event = dict[str, Any]
@@ -41,6 +43,18 @@ class Events:
             event = {"seq": self._seq, "ts": now, "type": kind, **fields}
             for sink in self._sinks:
                 sink(event)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Say that this part of a run begins, and how it ended after how many seconds."""
+        started = time.monotonic()
+        self.emit("phase", phase=name, state="start")
+        try:
+            yield
+        except BaseException:
+            self.emit("phase", phase=name, state="failed", seconds=round(time.monotonic() - started, 1))
+            raise
+        self.emit("phase", phase=name, state="done", seconds=round(time.monotonic() - started, 1))
 
 
 def ndjson(stream: TextIO) -> Sink:

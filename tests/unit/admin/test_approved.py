@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from admin.cli import runs, sweeping
+from admin.cli import sweeping
+from admin.cli.run import Run
 from karst import plans
 from karst.errors import UsageError
 from karst.events import Events
@@ -29,10 +30,10 @@ class FakeTerraform:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runs.Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run whose first plan is the approved one, and whose second is another."""
     monkeypatch.setenv("KARST_STATE_DIR", str(tmp_path))
-    run = runs.Run(resolve(name="approved"), Events(), "deploy", refresh=True, wait=5)
+    run = Run(resolve(name="approved"), Events(), "deploy", refresh=True, wait=5)
     digests = iter([APPROVED, OTHER])
 
     def plan() -> dict[str, Any]:
@@ -40,22 +41,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runs.Run:
         return {}
 
     run.terraform = FakeTerraform()  # type: ignore[assignment]
-    for name, stub in {"plan": plan, "_keep_logs": lambda plan: None, "_drop_plan": lambda: None}.items():
+    for name, stub in {"plan": plan, "_drop_plan": lambda: None}.items():
         monkeypatch.setattr(run, name, stub)
     monkeypatch.setattr(plans, "changes", lambda plan: True)
     monkeypatch.setattr(plans, "retained", lambda plan: {})
-    monkeypatch.setattr(sweeping, "before_apply", lambda stack, events: None)
+    for name in ("before_apply", "keep_logs"):
+        monkeypatch.setattr(sweeping, name, lambda stack, _: None)
     return run
 
 
-def test_what_is_planned_again_must_be_what_was_approved(run: runs.Run) -> None:
+def test_what_is_planned_again_must_be_what_was_approved(run: Run) -> None:
     run.approved = APPROVED
     with pytest.raises(UsageError, match=f"the plan has the digest {OTHER}"):
         run.plan_and_apply()
     assert run.terraform.applied == 1  # type: ignore[attr-defined]
 
 
-def test_without_an_approval_whatever_is_planned_again_is_applied(run: runs.Run) -> None:
+def test_without_an_approval_whatever_is_planned_again_is_applied(run: Run) -> None:
     with pytest.raises(StopIteration):  # the fixture has no third plan
         run.plan_and_apply()
     assert run.terraform.applied == 2  # type: ignore[attr-defined]
