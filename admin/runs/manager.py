@@ -286,10 +286,11 @@ class Runs:
                 code if isinstance(code, int) else exit_code,
                 services,
             )
+            # First: who sees that the run has ended finds its end in the log.
+            with contextlib.suppress(KarstError):
+                self._audit.write("run.end", run.by, run.outcome, run=run.id, exit_code=run.exit_code)
             self._update(run)
             self._prune()
-        with contextlib.suppress(KarstError):
-            self._audit.write("run.end", run.by, run.outcome, run=run.id, exit_code=run.exit_code)
 
     def _verdict(self, run: Run, exit_code: int | None, reason: str) -> Event:
         """The result of a command that printed none: what its exit code says, and "unknown" when it says nothing."""
