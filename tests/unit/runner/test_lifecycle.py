@@ -6,12 +6,16 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from karst_runner.health import Board
+from karst_runner.logs import Ring
+from karst_runner.settings import Settings
 
 from karst.pb import controlplane_pb2 as pb
 
@@ -258,6 +262,31 @@ def test_the_runners_own_port_is_not_to_be_had_by_the_app(start: Any, free: int)
     )
     reason = start(app, {"tries": 0, "listen_port": free}).until("FAILED").reason
     assert f"port {free} is the kit's" in reason
+
+
+def test_the_runners_port_is_kept_until_its_server_takes_it(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only until the server begins to start: an app on a busy machine was quicker."""
+    from karst_runner import __main__ as runner
+    from karst_runner import service
+
+    def taken() -> bool:
+        try:
+            socket.create_server(("", free)).close()
+        except OSError:
+            return True
+        return False
+
+    seen = []
+
+    def serve(*_: Any, vacate: Any) -> None:
+        seen.append(taken())
+        vacate()
+        seen.append(taken())
+
+    monkeypatch.setattr(service, "serve", serve)
+    settings = replace(Settings.from_environment(["true"], {}), listen_port=free)
+    runner._Server(settings, Board(), Ring(1000), None).run()
+    assert seen == [True, False]
 
 
 def test_a_port_that_the_mesh_needs_is_refused_to_the_app_in_words(start: Any) -> None:

@@ -100,10 +100,9 @@ class _Server(threading.Thread):
     def run(self) -> None:
         from .service import serve
 
-        self._place.close()
         for attempt in itertools.count():
             try:
-                self._server = serve(*self._arguments)
+                self._server = serve(*self._arguments, vacate=self._place.close)
                 return
             except RuntimeError as err:
                 if attempt == 0:

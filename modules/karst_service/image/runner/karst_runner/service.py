@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import cast
 
@@ -119,8 +119,11 @@ class Servicer(pb_grpc.ControlPlaneServicer):
             yield batch
 
 
-def serve(settings: Settings, board: Board, ring: Ring) -> grpc.Server:
-    """Start the server; raises RuntimeError when the port cannot be had."""
+def serve(settings: Settings, board: Board, ring: Ring, vacate: Callable[[], None]) -> grpc.Server:
+    """Start the server; raises RuntimeError when the port cannot be had.
+
+    ``vacate`` gives up the port that was kept for it: at the last moment, or an app that wants it could be first.
+    """
     pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc")
     # Nobody needs to send the runner more than a request for logs.
     options = [("grpc.max_receive_message_length", 64 * 1024), ("grpc.so_reuseport", 0)]
@@ -138,6 +141,7 @@ def serve(settings: Settings, board: Board, ring: Ring) -> grpc.Server:
             for name in {"", "karst.v1.ControlPlane", settings.service}:
                 standard.set(name, word)
 
+    vacate()
     server.add_insecure_port(f"127.0.0.1:{settings.listen_port}")
     board.subscribe(changes.put)
     # A thread of its own: `set` waits for every client of Watch to take the news.
