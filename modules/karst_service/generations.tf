@@ -86,6 +86,10 @@ locals {
   # Docker keeps every line for ever unless told otherwise.
   log_opts = var.log_megabytes == 0 ? {} : { max-size = "${ceil(var.log_megabytes * 1024 / 3)}k", max-file = "3" }
 
+  # Processes and threads that the apps' user may have on the host, in all: enough for 300 services (docs/scale.md), and few
+  # enough that the host keeps three quarters of its process numbers when an app is a fork bomb.
+  processes = 8192
+
   # Everything a pod is made of. A change of any of it replaces the pod as a whole, because two generations inside one
   # network namespace would fight over their ports. Certificates are left out: they rotate in place.
   generations = {
@@ -97,7 +101,7 @@ locals {
       service.identity.app_secrets_digest,
       [local.key_owner.uid, local.key_owner.gid],
       # The provider replaces a container to change it: alone, the new app would find its ports taken by the old one.
-      service.cpus,
+      service.cpus, local.processes,
       # Of an image of the kit these are part of the image.
       local.own_image[name] ? jsonencode([service.args, service.user, service.writable]) : "",
       var.log_megabytes,
@@ -135,6 +139,8 @@ locals {
       (number == 1 ? name : "${name}~${number}") => { service = name, number = number }
     }
   ]...)
+
+  pods_of = { for key, pod in local.pods : pod.service => key... }
 
   # `512m`, `2g` …, as fetch has checked it, in the MiB that the provider takes.
   memory_mib = {

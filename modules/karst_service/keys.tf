@@ -71,7 +71,7 @@ resource "terraform_data" "keys" {
   for_each = local.key_bearers
 
   triggers_replace = [
-    docker_container.pod[each.key].id,
+    local.made_pods[each.key].id,
     local.services[each.value.service].identity.fingerprint,
     data.external.identity.result.bundle_fingerprint,
     local.services[each.value.service].identity.app_secrets_digest,
@@ -84,7 +84,7 @@ resource "terraform_data" "keys" {
     environment = merge(local.engine_environment, {
       KARST_DELIVER     = "${local.scripts}/deliver"
       KARST_SERVICE     = each.value.service
-      KARST_CONTAINER   = docker_container.pod[each.key].id
+      KARST_CONTAINER   = local.made_pods[each.key].id
       KARST_SECRETS_DIR = abspath(var.secrets_dir)
     })
   }

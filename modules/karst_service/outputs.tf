@@ -18,14 +18,21 @@ output "services" {
       made_of    = local.made_of[name]
     }
   }
+
+  # It is one variable of the container's, and Linux takes none of more than 128 KiB: Docker's words would be "argument list
+  # too long", when everything has been built. A name is put in later, and may be as long as 40 characters.
+  precondition {
+    condition = alltrue([for template in values(local.envoy_templates) : length(template) < 127 * 1024])
+    error_message = "`allow:` of ${join(", ", [
+      for name, service in local.services : "`${name}` (${length(service.allow)})" if try(length(service.allow) > 500, false)
+    ])} names more services than an Envoy's configuration has room for, which is about 1,000: leave it away there, or split the list (docs/scale.md)."
+  }
 }
 
 output "pods" {
   description = "Per service: the names of its pods' containers, which are also their names on the network."
   value = {
-    for name in local.placed : name => sort([
-      for key, pod in local.pods : docker_container.pod[key].name if pod.service == name
-    ])
+    for name, keys in local.pods_of : name => sort([for key in keys : local.made_pods[key].name])
   }
 }
 

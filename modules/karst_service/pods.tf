@@ -12,7 +12,7 @@ resource "docker_container" "pod" {
   for_each = local.pods
 
   name       = local.names[each.key].pod
-  image      = docker_image.infra["sidecar"].image_id
+  image      = local.sidecar_image
   entrypoint = ["/opt/karst/pod"]
   user       = "0:0"
   init       = true
@@ -36,8 +36,8 @@ resource "docker_container" "pod" {
   # Where keys.tf delivers to: writable here alone, and only to the user that they belong to.
   dynamic "mounts" {
     for_each = merge(
-      local.uploads ? { "/secrets" = docker_volume.keys[each.key].name } : {},
-      contains(keys(local.secret_bearers), each.key) ? { "/app-secrets" = docker_volume.app_secrets[each.key].name } : {},
+      local.uploads ? { "/secrets" = local.key_volumes[each.key] } : {},
+      local.uploads && local.services[each.value.service].identity.app_secrets != "" ? { "/app-secrets" = local.secret_volumes[each.key] } : {},
     )
     content {
       type   = "volume"
@@ -60,7 +60,7 @@ resource "docker_container" "pod" {
   }
 
   # Of all services: a build that fails then fails before any pod has been touched.
-  depends_on = [docker_image.app]
+  depends_on = [local.app_images]
 }
 
 # The runner as PID 1 and the repository's main() as its child, or what the repository's own image starts. Never sees a
@@ -69,8 +69,8 @@ resource "docker_container" "app" {
   for_each = local.pods
 
   name                  = local.names[each.key].app
-  image                 = docker_image.app[each.value.service].image_id
-  network_mode          = "container:${docker_container.pod[each.key].id}"
+  image                 = local.app_images[each.value.service]
+  network_mode          = "container:${local.made_pods[each.key].id}"
   env                   = [for key, value in local.app_env[each.value.service] : "${key}=${value}"]
   restart               = "unless-stopped"
   destroy_grace_seconds = 15
@@ -89,16 +89,16 @@ resource "docker_container" "app" {
   cpus        = local.services[each.value.service].cpus == null ? null : tostring(local.services[each.value.service].cpus)
 
   # Against fork bombs. The provider has no pids_limit; this one counts all processes and threads of the apps' user on the
-  # host, so it is high enough for many services and low enough that the host keeps half of its process numbers.
+  # host.
   ulimit {
     name = "nproc"
-    soft = 8192
-    hard = 8192
+    soft = local.processes
+    hard = local.processes
   }
 
   dynamic "mounts" {
     for_each = local.services[each.value.service].identity.app_secrets == "" ? [] : [
-      local.uploads ? docker_volume.app_secrets[each.key].name : local.services[each.value.service].identity.app_secrets
+      local.uploads ? local.secret_volumes[each.key] : local.services[each.value.service].identity.app_secrets
     ]
     content {
       type      = local.uploads ? "volume" : "bind"
@@ -141,7 +141,7 @@ resource "docker_container" "app" {
     ignore_changes = [name, log_opts, cpus]
   }
 
-  depends_on = [terraform_data.keys]
+  depends_on = [local.delivered]
 }
 
 # Envoy. It runs as the numeric owner of its key, so that a 0600 key needs nobody to be root.
@@ -149,9 +149,9 @@ resource "docker_container" "sidecar" {
   for_each = local.pods
 
   name         = local.names[each.key].sidecar
-  image        = docker_image.infra["sidecar"].image_id
+  image        = local.sidecar_image
   entrypoint   = ["/opt/karst/sidecar"]
-  network_mode = "container:${docker_container.pod[each.key].id}"
+  network_mode = "container:${local.made_pods[each.key].id}"
   user         = "${local.key_owner.uid}:${local.key_owner.gid}"
   restart      = "unless-stopped"
   read_only    = true
@@ -178,7 +178,7 @@ resource "docker_container" "sidecar" {
 
   mounts {
     type      = local.uploads ? "volume" : "bind"
-    source    = local.uploads ? docker_volume.keys[each.key].name : local.services[each.value.service].identity.dir
+    source    = local.uploads ? local.key_volumes[each.key] : local.services[each.value.service].identity.dir
     target    = "/secrets"
     read_only = true
   }
@@ -202,7 +202,7 @@ resource "docker_container" "sidecar" {
     ignore_changes        = [name, log_opts] # the engine adds options of its own configuration
   }
 
-  depends_on = [docker_container.app]
+  depends_on = [local.made_apps]
 }
 
 # The switch, one a service. Asks all new pods HealthCheck over mTLS; when every one is SERVING, drains the old ones; when one
@@ -211,7 +211,7 @@ resource "docker_container" "sidecar" {
 resource "terraform_data" "gate" {
   for_each = local.placed
 
-  triggers_replace = [for key, pod in local.pods : docker_container.sidecar[key].id if pod.service == each.key]
+  triggers_replace = [for key in local.pods_of[each.key] : local.made_sidecars[key]]
 
   provisioner "local-exec" {
     command     = "exec \"$KARST_GATE\""
@@ -222,11 +222,7 @@ resource "terraform_data" "gate" {
       KARST_SERVICE = each.key
       KARST_STACK   = var.stack
       KARST_PODS = jsonencode([
-        for key, pod in local.pods : {
-          id      = docker_container.pod[key].id
-          name    = docker_container.pod[key].name
-          address = docker_container.pod[key].network_data[0].ip_address
-        } if pod.service == each.key
+        for key in local.pods_of[each.key] : merge(local.made_pods[key], { address = local.addresses[key] })
       ])
       KARST_EDGE         = var.edge == null ? "" : "${var.edge.host}:${var.edge.port}"
       KARST_SECRETS_DIR  = abspath(var.secrets_dir)
