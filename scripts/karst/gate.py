@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from karst import containers, dial
+from karst import containers, dial, exhausted
 from karst.doors import Door
 from karst.engine_list import labelled
 from karst.errors import KarstError, UnhealthyError, UsageError
@@ -101,6 +101,7 @@ class Gate:
 def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
+    overflows = exhausted.overflows()
     answers = wait(gate)
     refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
     if not refused:
@@ -119,7 +120,8 @@ def main() -> int:
         drain(docker, [m for m in found if m.pod_id in gone], settle=0)
     from karst.crash_errors import explain_crash
 
-    known = explain_crash("\n".join(lines), own_image=gate.own_image)
+    log = "\n".join(lines)
+    known = explain_crash(log, own_image=gate.own_image) or exhausted.told(log) or exhausted.since(overflows)
     health = answers[refused[0].id]
     which = f" ({len(refused)} of its {len(gate.pods)} pods, {refused[0].name})" if len(gate.pods) > 1 else ""
     what = f"{gate.service} is not healthy{which}: {health.status}, {health.reason or 'no reason given'}"

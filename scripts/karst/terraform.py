@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from karst import exhausted
 from karst.errors import Exit, KarstError
 from karst.events import Events
 from karst.external import FAILURES
@@ -30,11 +31,14 @@ from karst.toolchain import record
 _INSTANCE = re.compile(r'(?P<type>docker_\w+|terraform_data)\.(?P<name>\w+)(?:\[(?:"(?P<key>[^"]+)"|0)\])?$')
 _POLL = 0.05
 _HOOKS = {"apply_start": "start", "apply_complete": "done", "apply_errored": "failed"}
-# What the external provider puts around a script's own words, newer wording first.
+# Warnings of a plan with `only`, and of its apply, that are no news to who asked for it.
+_OF_PARTS = ("Resource targeting is in effect", "Applied changes may be incomplete")
+# What the external provider puts around a script's own words, newer wording first, and Terraform around a module's.
 _WRAPPED = (
     re.compile(r"Error Message: (?P<words>.*?)(?:\n+State: exit status \d+.*)?$", re.S),
     re.compile(r'failed to execute "[^"]*": (?P<words>.*)$', re.S),
     re.compile(r"running command '.*?':\s+exit status \d+\.\s+Output: (?P<words>.*)$", re.S),
+    re.compile(r"^(?:Resource|Module output value) precondition failed: (?P<words>.*)$", re.S),
 )
 
 
@@ -131,17 +135,21 @@ class Terraform:
         if done.returncode != 0:
             raise _state_error("written", done)
 
-    def plan(self, *, destroy: bool = False, quiet: bool = False, refresh: bool = True) -> Outcome:
+    def plan(
+        self, *, destroy: bool = False, quiet: bool = False, refresh: bool = True, only: Collection[str] = ()
+    ) -> Outcome:
         """Write the plan file from the stack's variables file; exit code 2 means that it has changes.
 
         ``refresh`` False is for who knows that the engine is as the state says. ``quiet`` keeps errors in the outcome's
-        ``untold`` instead of sending them: the caller may know a way round.
+        ``untold`` instead of sending them: the caller may know a way round. ``only``: these resources, and what came
+        from them.
         """
         arguments = [
             "-detailed-exitcode",
             self._lock_timeout,
             f"-var-file={self.stack.variables_file}",
             f"-out={self.stack.plan_file}",
+            *(f"-target={address}" for address in only),
         ]
         if destroy:
             # Without a refresh no external program runs, so that a broken repository cannot block a destroy.
@@ -260,10 +268,17 @@ class Terraform:
             self.events.emit("log", line=hook["output"].rstrip())
 
     def _diagnostic(self, diagnostic: dict[str, Any], outcome: Outcome) -> None:
+        if diagnostic.get("summary", "") in _OF_PARTS:
+            return
         text, hint = sentence(diagnostic.get("summary", ""), diagnostic.get("detail", ""))
         severity = diagnostic.get("severity", "error")
         if severity == "error":
-            if any(told.startswith(text) for told in outcome.errors):  # one broken program stops many resources
+            reason = text
+            # Of a gate the text has an app's own lines in it.
+            short = exhausted.told(text) if "docker_" in diagnostic.get("address", "") else None
+            if short:  # with the engine's words for the first that had to do without
+                reason, text, hint = short.message, f"{short.message} ({text.strip()})", short.hint
+            if any(told.startswith(reason) for told in outcome.errors):  # one reason stops many resources
                 return
             outcome.errors.append(f"{text}\n  hint: {hint}" if hint else text)
             if outcome.quiet:

@@ -36,6 +36,12 @@ def test_a_helpers_sentence_is_shown_without_its_wrapping(summary: str, detail: 
     assert sentence(summary, detail) == MEANT
 
 
+@pytest.mark.parametrize("what", ["Resource precondition failed", "Module output value precondition failed"])
+def test_a_modules_sentence_is_shown_alone(what: str) -> None:
+    """It was written for the one who reads it."""
+    assert sentence(what, "There is no CA bundle at /x.") == ("There is no CA bundle at /x.", "")
+
+
 def test_terraforms_own_errors_keep_both_parts() -> None:
     """The summary alone often says too little."""
     assert sentence("Invalid value", "The stack must be …") == ("Invalid value: The stack must be …", "")
