@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from karst import containers, stats
 from karst.identity.store import CONTAINER_UID
-from tests.scale import host, services
+from tests.scale import host, results, services, steps
 from tests.support.kit import Kit
 
 SETTLE_SECONDS = 20.0
@@ -24,79 +26,92 @@ LOOKUPS = (
 )
 
 
-def run(count: int) -> dict[str, Any]:
-    """Create ``count`` services; return times, sizes, and how much of each thing the services took."""
+def run(count: int, clock: steps.Clock | None = None) -> Iterator[dict[str, Any]]:
+    """Create ``count`` services; give times, sizes, and how much of each thing they took, after each step anew.
+
+    What is not done in its time is given up and noted as that; the stack is removed in any case.
+    """
     with tempfile.TemporaryDirectory(prefix="karst-scale-") as folder:
         env = services.cache_of(Path(folder) / "cache") | {"KARST_GATE_TIMEOUT": "300"}
         kit = Kit(Path(folder) / "stack", env=env)
         services.write(kit, count)
         try:
-            return _measure(kit, count)
+            yield from _measure(kit, count, clock or steps.Clock())
         finally:
-            kit.iac("destroy", "--yes", check=None, timeout=1800)
+            steps.clear(kit)
 
 
-def _measure(kit: Kit, count: int) -> dict[str, Any]:
+def _measure(kit: Kit, count: int, clock: steps.Clock) -> Iterator[dict[str, Any]]:
     before, engine = host.used(), host.engine_memory_mib()
+    result: dict[str, Any] = {"name": f"create {count}", "services": count, **results.stamp(), "seconds": {}}
     with host.Peak("terraform") as peak:
-        seconds, phases = _deploy(kit)
-    _say(count, f"deployed in {seconds:.0f} s")
-    time.sleep(SETTLE_SECONDS)  # what starts up uses more of everything
-    after = host.used()
-    taken = {key: after[key] - before[key] for key in after}
-    result: dict[str, Any] = {
-        "name": f"create {count}",
-        "services": count,
-        "seconds": {"deploy": seconds, **{f"deploy: {name}": took for name, took in phases.items()}},
-        "terraform_mib": round(peak.mib),
-        "taken": taken | {"engine_mib": round(host.engine_memory_mib() - engine)},
-        "limits": host.limits(),
-    }
-    result |= _inside(kit)
-    result["taken"] |= result.pop("of_containers")
-    result["bytes"] = _sizes(kit)
-    _say(count, "looked at")
-    for name, arguments in COMMANDS.items():
-        result["seconds"][name] = _timed(kit, *arguments)
-    services.write_app(kit, 1, version=2)
-    result["seconds"]["deploy of one change"], _ = _deploy(kit)
-    result["seconds"]["destroy"] = _timed(kit, "destroy", "--yes")
-    _say(count, "changed and destroyed")
-    return result
+        deployed = deploy(kit, result, "deploy", clock.allows(LIMITS["deploy"]))
+    result["terraform_mib"] = round(peak.mib)
+    yield result
+    if deployed:
+        time.sleep(SETTLE_SECONDS)  # what starts up uses more of everything
+        after = host.used()
+        taken = {key: after[key] - before[key] for key in after}
+        taken["engine_mib"] = round(host.engine_memory_mib() - engine)
+        inside = _inside(kit)
+        result |= {"taken": taken | inside.pop("of_containers"), "limits": host.limits(), **inside}
+        result["bytes"] = _sizes(kit)
+        yield result
+        for name, arguments in COMMANDS.items():
+            steps.note(result, name, steps.run(kit, *arguments, limit=clock.allows(LIMITS[name])))
+            yield result
+        services.write_app(kit, 1, version=2)
+        deploy(kit, result, "deploy of one change", clock.allows(LIMITS["deploy of one change"]))
+    steps.note(result, "destroy", steps.run(kit, "destroy", "--yes", limit=clock.allows(LIMITS["destroy"])))
+    yield result
 
 
 COMMANDS = {
-    "deploy of no change": ("deploy", "--file", "repos.yaml"),
-    "plan of no change": ("plan", "--file", "repos.yaml", "--detailed-exitcode"),
     "health": ("health",),
     "drift": ("drift",),
+    "deploy of no change": ("deploy", "--file", "repos.yaml"),
+    "plan of no change": ("plan", "--file", "repos.yaml", "--detailed-exitcode"),
+}
+LIMITS = {
+    "deploy": 900.0,
+    "health": 60.0,
+    "drift": 60.0,
+    "deploy of no change": 120.0,
+    "plan of no change": 240.0,
+    "deploy of one change": 240.0,
+    "destroy": 400.0,
 }
 
 
-def _deploy(kit: Kit) -> tuple[float, dict[str, float]]:
-    """Seconds of a deploy, and of its phases; `images` is the part of the apply before the first pod begins."""
-    begun = time.monotonic()
-    done = kit.iac("deploy", "--file", str(kit.list_file), "--events", timeout=3000)
-    took = round(time.monotonic() - begun, 1)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    phases = {one["phase"]: one["seconds"] for one in events if one["type"] == "phase" and one["state"] == "done"}
+def deploy(kit: Kit, result: dict[str, Any], name: str, limit: float) -> bool:
+    """Deploy the list and note the seconds of it, of a first one those of its phases, too; whether it succeeded.
+
+    `images` is the part of the apply before the first pod begins.
+    """
+    step = steps.run(kit, "deploy", "--file", str(kit.list_file), "--events", limit=limit)
+    events = step.events
+    wrong = [event for event in events if event["type"] == "result" and event.get("error")]
+    words = wrong[0]["error"]["message"] if wrong else step.err
+    steps.note(result, name, dataclasses.replace(step, out="", err=words))
+    if name == "deploy":
+        result["seconds"] |= {f"deploy: {phase}": took for phase, took in phases(events).items()}
+    return step.code == 0
+
+
+def phases(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds of each phase of a deploy that ended, from its events."""
+    found = {one["phase"]: one["seconds"] for one in events if one["type"] == "phase" and one["state"] == "done"}
     begins = [
         one["ts"] for one in events if one["type"] == "phase" and (one["phase"], one["state"]) == ("apply", "start")
     ]
     pods = [one["ts"] for one in events if one["type"] == "service" and (one["step"], one["state"]) == ("pod", "start")]
     if begins and pods:
-        phases["images"] = round((_time(pods[0]) - _time(begins[0])).total_seconds(), 1)
-    return took, phases
+        found["images"] = round((_time(pods[0]) - _time(begins[0])).total_seconds(), 1)
+    return found
 
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def _timed(kit: Kit, *arguments: str) -> float:
-    begun = time.monotonic()
-    kit.iac(*arguments, timeout=1800)
-    return round(time.monotonic() - begun, 1)
 
 
 def _inside(kit: Kit) -> dict[str, Any]:
@@ -151,7 +166,3 @@ def _sizes(kit: Kit) -> dict[str, int]:
             for one in resource["instances"]:
                 answers[resource["name"]] += len(one["attributes"]["result"]["services"])
     return {"state": len(text), **answers}
-
-
-def _say(count: int, what: str) -> None:
-    print(f"{count} services: {what}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -141,6 +142,12 @@ class Peak:
             found = (one for pid, one in processes() if pid in own and one.get("Name", "").startswith(self._prefix))
             sizes = [int(status.get("VmRSS", "0").split()[0]) for status in found]
             self.mib = max(self.mib, sum(sizes) / 1024)
+
+
+def processor_since(before: resource.struct_rusage) -> float:
+    """Processor seconds of the programs that ended since then: what else the machine does is not in it."""
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
 
 
 def timed(command: list[str], **options: Any) -> tuple[float, subprocess.CompletedProcess[str]]:

@@ -12,13 +12,19 @@ from tests.support import reports
 FILE = Path(__file__).resolve().parent / "results.json"
 
 
+def stamp() -> dict[str, str]:
+    """When and on which machine; taken before a measurement, it tells the load that there was without it."""
+    return {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": reports.machine()}
+
+
 def save(result: dict[str, Any]) -> None:
-    """Keep a result in the place of an older one of the same name; what that has and this one has not stays."""
+    """Keep a result in the place of an older one of the same name. Of a plan, what only the older one has stays: its
+    parts are measured one by one.
+    """
     kept = load()
-    before = kept.get(result["name"], {})
+    before = kept.get(result["name"], {}) if result["name"].startswith("plan ") else {}
     merged = {key: before.get(key, {}) | value if isinstance(value, dict) else value for key, value in result.items()}
-    stamp = {"measured": time.strftime("%Y-%m-%d", time.gmtime()), "machine": reports.machine()}
-    kept[result["name"]] = before | merged | stamp
+    kept[result["name"]] = before | stamp() | merged
     ordered = sorted(kept.values(), key=lambda one: (one["name"].split()[0], one["services"]))
     lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in ordered)
     FILE.write_text(f"[\n{lines}\n]\n")

@@ -50,12 +50,14 @@ def name(number: int) -> str:
     return f"svc-{number:04}"
 
 
-def write(kit: Kit, count: int) -> None:
-    """Folders and list of ``count`` services; the first one has all others under `allow:`."""
+def write(kit: Kit, count: int, *, allow: bool = True) -> None:
+    """Folders and list of ``count`` services; with ``allow`` the first one names all others that may call it."""
     for number in range(1, count + 1):
         write_app(kit, number)
     entries: list[Any] = [f"dir:{name(number)}" for number in range(2, count + 1)]
-    first = {"slug": f"dir:{name(1)}", "allow": [name(number) for number in range(2, count + 1)]}
+    first: dict[str, Any] = {"slug": f"dir:{name(1)}"}
+    if allow:
+        first["allow"] = [name(number) for number in range(2, count + 1)]
     kit.write_list([first, *entries])
 
 

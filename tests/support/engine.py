@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -58,22 +58,23 @@ class Engine:
         disk: the engine's data root.
     """
 
-    def __init__(self, folder: Path, disk: Path) -> None:
+    def __init__(self, folder: Path, disk: Path, options: Sequence[str] = ()) -> None:
+        """``options``: further ones of dockerd's; a change of ``self.options`` counts from the next start on."""
         self.name = f"karst{secrets.token_hex(3)}"
-        self.folder, self.disk = folder, disk
+        self.folder, self.disk, self.options = folder, disk, tuple(options)
         self._init: subprocess.Popen[str] | None = None
         self._subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(255)}"
 
     @classmethod
     @contextlib.contextmanager
-    def borrowed(cls) -> Iterator[Engine]:
-        """The machine, running and empty but for images; one at a time on a host. Skips without root or dockerd."""
+    def borrowed(cls, disk_name: str = "test-engine", options: Sequence[str] = ()) -> Iterator[Engine]:
+        """The machine, running and empty but for images; one at a time for each disk. Skips without root or dockerd."""
         require_root()
-        disk = cache_dir() / "test-engine"
+        disk, free = cache_dir() / disk_name, cache_dir() / f"{disk_name}.lock"
         disk.mkdir(parents=True, exist_ok=True)
-        with (cache_dir() / "test-engine.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="karst-") as name:
+        with free.open("w") as lock, tempfile.TemporaryDirectory(prefix="karst-") as name:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            engine = cls(Path(name), disk)
+            engine = cls(Path(name), disk, options)
             try:
                 engine.power_on()
                 engine.clear()
@@ -110,6 +111,7 @@ class Engine:
         options = [
             *(f"--data-root={self.disk}", f"--exec-root={run}/docker", f"--pidfile={run}/docker.pid"),
             *(f"--host=unix://{self.socket}", f"--cgroup-parent=/{self.name}", "--mtu=1400"),
+            *self.options,
         ]
         with (self.folder / "dockerd.log").open("ab") as log:
             subprocess.Popen(

@@ -87,19 +87,22 @@ class Kit:
     def iac(self, *arguments: str, check: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `iac`; fail with everything it said when the exit code is not ``check``."""
         done = subprocess.run(
-            [*(self.engine.prefix if self.engine else []), str(self.program), *arguments],
-            cwd=self.home,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+            self.command(*arguments), **self.where, capture_output=True, text=True, timeout=timeout, check=False
         )
         if check is not None and done.returncode != check:
             raise AssertionError(
                 f"iac {' '.join(arguments)} ended with {done.returncode}, not {check}\n{done.stdout}\n{done.stderr}"
             )
         return done
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of `iac`, on the network that the engine is on."""
+        return [*(self.engine.prefix if self.engine else []), str(self.program), *arguments]
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Folder and environment of a command."""
+        return {"cwd": self.home, "env": {**os.environ, **self.env}}
 
     def deploy(self, *, check: int | None = 0) -> list[dict[str, Any]]:
         """Deploy the list and return the events."""

@@ -1,0 +1,64 @@
+"""Process numbers: those of the host, and those that the apps' user may have in all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from karst.identity.store import CONTAINER_UID
+from tests.scale import host
+from tests.scale.shortages import bench
+from tests.support.engine import Engine
+from tests.support.kit import ROOT
+
+NUMBERS = 700  # process numbers of the whole machine
+ROOM = 200  # processes more than the user has
+
+
+def numbers() -> dict[str, Any]:
+    """`pid_max` of the engine's machine, which is a PID namespace of its own (Linux 6.14 or newer has one for each)."""
+    with bench.private("numbers", "process numbers of the host (`pid_max`)") as b:
+        b.begin()
+        there = _inside(b.engine, "cat /proc/sys/kernel/pid_max")
+        _inside(b.engine, f"echo {NUMBERS} > /proc/sys/kernel/pid_max")
+        b.short(f"{NUMBERS} of {int(there):,}")
+        b.breaks()
+        _inside(b.engine, f"echo {there} > /proc/sys/kernel/pid_max")
+        b.past(f"`sysctl kernel.pid_max={there}`")
+        return b.result
+
+
+def _inside(engine: Engine, script: str) -> str:
+    done = subprocess.run([*engine.inside, "sh", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def user() -> dict[str, Any]:
+    """`nproc` of the apps' user: a copy of the kit with a lower number in modules/karst_service/generations.tf."""
+    with tempfile.TemporaryDirectory(prefix="karst-scale-") as folder:
+        copy = Path(folder) / "kit"
+        ignored = shutil.ignore_patterns(".git", ".karst", ".terraform*", "secrets", "*.tfstate*", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=ignored, symlinks=True)
+        file = copy / "modules" / "karst_service" / "generations.tf"
+        with bench.private("user", "processes of the apps' user (`nproc`)", program=copy / "admin" / "iac") as b:
+            others = host.threads({pid for pid, _ in host.processes()}, CONTAINER_UID)
+            there = limit(file, others + ROOM)
+            b.begin()
+            b.short(f"{ROOM} of {there:,}, where a service has an app and an Envoy of that user")
+            b.breaks()
+            limit(file, there)
+            b.past(f"`processes` of modules/karst_service/generations.tf at {there:,}")
+            return b.result
+
+
+def limit(file: Path, number: int) -> int:
+    """Set how many processes the apps' user may have; return what it was."""
+    text = file.read_text()
+    found = re.search(r"^  processes = (\d+)$", text, re.MULTILINE)
+    assert found, f"{file.name} has no number of processes any more"
+    file.write_text(text.replace(found[0], f"  processes = {number}"))
+    return int(found[1])
