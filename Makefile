@@ -108,7 +108,7 @@ chaos: bootstrap ## count failed requests during changes, kills and overload; wr
 	@$(tool)/tool --optional docker-compose vegeta
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
 
-scale: bootstrap ## plan long lists, create SIZES services, say what runs out first; writes docs/scale.md (minutes)
+scale: bootstrap ## plan long lists, create SIZES services, run into limits on purpose; writes docs/scale.md (most of an hour)
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.scale --write-docs
 
 security: bootstrap ## attack the mesh with real clients, fuzz the parsers, scan the code; writes docs/security.md's table (minutes)

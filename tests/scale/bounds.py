@@ -13,8 +13,10 @@ PER_USER_PROCESSES = 8192  # `processes` of modules/karst_service/generations.tf
 ENVIRONMENT_STRING = 131_072  # MAX_ARG_STRLEN: one variable of a process's environment
 
 
-def limits(one: dict[str, Any]) -> list[tuple[str, float, int, str]]:
-    """(what, how much of it each service takes, how much there is, the way past), the scarcest first."""
+def limits(one: dict[str, Any]) -> list[tuple[str, float, int, str, bool]]:
+    """The scarcest first: what, how much of it each service takes, how much there is, the way past, and whether two
+    generations take no more of it than one.
+    """
     taken, there, count = one["taken"], one["limits"], one["services"]
     envoy = one["envoy_config"]
     each_caller = (envoy["longest"] - envoy["median"]) / (count - 1)
@@ -50,7 +52,8 @@ def limits(one: dict[str, Any]) -> list[tuple[str, float, int, str]]:
         ),
         ("callers under one `allow:` (an Envoy's configuration is one variable)", 1, callers, "no `allow:`"),
     ]
-    return sorted(rows, key=lambda row: row[2] / row[1] if row[1] > 0 else float("inf"))
+    told = [(*row, row[0].startswith("callers")) for row in rows]
+    return sorted(told, key=lambda row: row[2] / row[1] if row[1] > 0 else float("inf"))
 
 
 def _memory(one: dict[str, Any]) -> float:
@@ -60,14 +63,18 @@ def _memory(one: dict[str, Any]) -> float:
     return float(max(one["taken"]["memory_mib"], own + one["taken"].get("engine_mib", 0)))
 
 
+def _enough(there: int, each: float) -> str:
+    return f"{int(there / each):,}" if each > 0 else "no bound seen"
+
+
 def first(found: list[dict[str, Any]]) -> str:
     """What runs out first, from what the most services took."""
     one = found[-1]
     rows = [
-        [what, f"{each:.2f}", f"{there:,}", f"{int(there / each):,}" if each > 0 else "no bound seen", past]
-        for what, each, there, past in limits(one)
+        [what, f"{each:.2f}", f"{there:,}", _enough(there, each), _enough(there, each if alone else 2 * each), past]
+        for what, each, there, past, alone in limits(one)
     ]
-    head = ["what", "each service takes", "there is", "enough for", "way past it"]
+    head = ["what", "each service takes", "there is", "enough for", "… that are all replaced at once", "way past it"]
     return f"""{reports.table(head, rows)}
 
 From what {one["services"]} services took of the whole machine. {tables.origin([one])}"""

@@ -120,12 +120,18 @@ def tree(roots: set[int]) -> set[int]:
 
 
 class Peak:
-    """The most memory that this one's processes with a name that begins with ``prefix`` held at once, in MiB."""
+    """The most memory that was held at once, in MiB.
+
+    Attributes:
+        mib: of this one's processes with a name that begins with ``prefix``.
+        host_mib: of the whole host.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix[:15]
         self._done = threading.Event()
         self.mib = 0.0
+        self.host_mib = 0
 
     def __enter__(self) -> Peak:
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -142,6 +148,7 @@ class Peak:
             found = (one for pid, one in processes() if pid in own and one.get("Name", "").startswith(self._prefix))
             sizes = [int(status.get("VmRSS", "0").split()[0]) for status in found]
             self.mib = max(self.mib, sum(sizes) / 1024)
+            self.host_mib = max(self.host_mib, used()["memory_mib"])
 
 
 def processor_since(before: resource.struct_rusage) -> float:

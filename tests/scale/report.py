@@ -29,7 +29,10 @@ def _created(found: list[dict[str, Any]]) -> str:
     head = ["", *(f"{one['services']} services" for one in found)]
     rows = [[label, *(tables.seconds(one, step) for one in found)] for step, label in tables.STEPS]
     rows.append(["Terraform and its providers, at most", *(f"{one['terraform_mib']:,} MiB" for one in found)])
+    rows.append(["… while all are replaced", *(_replaced(one, "terraform_mib") for one in found)])
     looked = [one if "memory_mib" in one else None for one in found]  # None: it was never there as a whole
+    rows.append(["memory that they take", *(f"{one['taken']['memory_mib']:,} MiB" if one else "–" for one in looked)])
+    rows.append(["… at most, while all are replaced", *(_replaced(one, "memory_mib") for one in found)])
     rows.append(["state", *(f"{one['bytes']['state'] / 1024:,.0f} KiB" if one else "–" for one in looked)])
     rows.append(["cores in use when idle, containers + engine", *(_idle(one) if one else "–" for one in looked)])
     rows.append(["a name looked up by an app, median / longest", *(_dns(one) if one else "–" for one in looked)])
@@ -47,6 +50,10 @@ def _undone(found: list[dict[str, Any]]) -> str:
     """What did not come to its end, and why."""
     failed = [(one["services"], *item) for one in found for item in one.get("failed", {}).items()]
     return "".join(f"\n\n{count} services, {step}: {why}" for count, step, why in failed)
+
+
+def _replaced(one: dict[str, Any], what: str) -> str:
+    return f"{one['replaced'][what]:,} MiB" if "replaced" in one else "–"
 
 
 def _idle(one: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ STEPS = (
     ("deploy", "first deploy"),
     ("deploy: images", "… of which images"),
     ("deploy of one change", "deploy of one changed service"),
+    ("deploy of all changed", "deploy of all of them changed"),
     ("deploy of no change", "deploy with nothing to do"),
     ("plan of no change", "`iac plan` with nothing to do"),
     ("health", "`iac health`"),
