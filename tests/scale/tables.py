@@ -20,7 +20,8 @@ STEPS = (
 
 def seconds(one: dict[str, Any], step: str) -> str:
     if step in one.get("given_up", {}):
-        return f"given up after {one['given_up'][step]:,.0f} s"
+        given = one["given_up"][step]
+        return f"given up after {given:,.0f} s" if given else "no time left"
     return (
         "failed"
         if step in one.get("failed", {})

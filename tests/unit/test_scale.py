@@ -188,7 +188,7 @@ def test_what_was_given_up_or_failed_is_told(kept: Path) -> None:
         "name": "create 200",
         "services": 200,
         "seconds": {},
-        "given_up": {"deploy": 900.0},
+        "given_up": {"deploy": 900.0, "health": 0},
         "failed": {"destroy": "the engine did not answer"},
     }
     results.save(CREATED)
@@ -197,6 +197,7 @@ def test_what_was_given_up_or_failed_is_told(kept: Path) -> None:
     text = kept.read_text()
     assert "| first deploy | 90.0 s | given up after 900 s |" in text
     assert "| `iac destroy` | 30.0 s | failed |" in text
+    assert "| `iac health` | – | no time left |" in text
     assert "200 services, destroy: the engine did not answer" in text
     assert "From what 50 services took" in text
 
