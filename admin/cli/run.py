@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from admin.cli import probing, records, sweeping, unbuilt
 from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
-from karst import discovery, manifest, plans, preflight, review, settled, state
+from karst import discovery, manifest, plans, preflight, removal, review, settled, state
 from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events
 from karst.files import write_atomic
@@ -138,9 +138,7 @@ class Run:
         with self.events.phase("init"):
             self.terraform.init()
         with self.events.phase("destroy"):
-            outcome = self.terraform.plan(destroy=True)
-            if outcome.exit_code == 2:
-                outcome = self.terraform.apply()
+            outcome = removal.remove(self.terraform, state.pull(self.stack))
             self._check_lock(outcome)
             self._drop_plan()
             if not outcome.ok:

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 import json
 
+from karst.terraform import Outcome, Terraform
+
 LARGE = 400  # instances: below, one more call of Terraform for each kind takes longer than the ties
+
+
+def remove(terraform: Terraform, text: str) -> Outcome:
+    """Remove everything that the text of the state names; the outcome of the last part, or of the first that failed."""
+    for part in [*parts(text), []]:
+        outcome = terraform.plan(destroy=True, only=part)
+        if outcome.exit_code == 2:
+            outcome = terraform.apply()
+        if not outcome.ok:
+            break
+    return outcome
 
 
 def parts(text: str) -> list[list[str]]:

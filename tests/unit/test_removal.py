@@ -70,8 +70,60 @@ def test_kinds_that_came_from_each_other_are_left_to_terraform(monkeypatch: pyte
 
 def test_terraforms_warnings_of_a_part_are_not_passed_on(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
-    stack = Stack("s", tmp_path / "l", "n", {}, tmp_path / "secrets", tmp_path, tmp_path / "data", tmp_path / "state")
-    terraform = Terraform(stack, Events(told.append))
+    terraform = Terraform(_stack(tmp_path), Events(told.append))
     for summary in ("Resource targeting is in effect", "Applied changes may be incomplete", "Something else"):
         terraform._diagnostic({"severity": "warning", "summary": summary}, Outcome(0))
     assert [event["message"] for event in told] == ["Something else"]
+
+
+ROOT = """
+terraform {
+  backend "local" {}
+}
+
+locals {
+  names = toset(["a", "b", "c"])
+  pods  = { for name, one in terraform_data.pod : name => one.id }
+}
+
+resource "terraform_data" "pod" {
+  for_each = local.names
+}
+
+resource "terraform_data" "gate" {
+  for_each         = local.names
+  triggers_replace = local.pods[each.key]
+}
+
+output "pods" {
+  value = local.pods
+}
+
+output "gates" {
+  value = { for name in local.names : name => terraform_data.gate[name].id }
+}
+"""
+
+
+def test_terraform_removes_a_stack_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real Terraform, with outputs of what goes first; each part is one kind, and nothing is left."""
+    monkeypatch.setattr(removal, "LARGE", 3)
+    monkeypatch.setattr(Stack, "root_module", tmp_path)
+    (tmp_path / "main.tf").write_text(ROOT)
+    told: list[dict[str, Any]] = []
+    stack = _stack(tmp_path)
+    stack.variables_file.write_text("{}")
+    terraform = Terraform(stack, Events(told.append))
+    terraform.init()
+    assert terraform.plan().exit_code == 2
+    assert terraform.apply().ok
+    told.clear()
+    assert removal.remove(terraform, stack.state_file.read_text()).ok
+    assert json.loads(stack.state_file.read_text())["resources"] == []
+    gone = [event["step"] for event in told if event["type"] == "service" and event["state"] == "done"]
+    assert gone == ["gate"] * 3 + ["pod"] * 3
+    assert [event for event in told if event["type"] == "diagnostic"] == []
+
+
+def _stack(home: Path) -> Stack:
+    return Stack("s", home / "l", "n", {}, home / "secrets", home, home / "data", home / "state")
