@@ -14,7 +14,10 @@ from karst.toolchain.terraform import TOFU_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTED = ("modules/karst_mesh", "modules/karst_service", "envs/local")
-TERRAFORM_ALONE = ("across_runs.tftest.hcl",)  # OpenTofu knows the outputs of applies, not of plans
+TERRAFORM_ALONE = (
+    "across_runs.tftest.hcl",
+    "placement.tftest.hcl",
+)  # OpenTofu knows the outputs of applies, not of plans
 
 pytestmark = pytest.mark.timeout(120)
 
