@@ -4,6 +4,7 @@ sentence and the way past it. docs/scale.md shows each of them, run into on purp
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -54,23 +55,38 @@ def told(words: str) -> Shortage | None:
     return next((found for pattern, found in _WORDS if re.search(pattern, words, re.IGNORECASE)), None)
 
 
-def overflows() -> int:
-    """How often since the host's start the kernel's neighbour table took no further entry; 0 where that is not told.
-
-    All network namespaces share the table, and the host's own shows the count, a line for each processor.
+class Counts(NamedTuple):
+    """How often since the host's start the kernel's neighbour table took no further entry, and a process was ended for
+    want of memory; 0 where that is not told.
     """
-    try:
+
+    overflows: int
+    killed: int
+
+
+def counts() -> Counts:
+    """As the kernel counts now, of all network namespaces (a line for each processor) and of all containers."""
+    overflows = killed = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
         head, *rows = (line.split() for line in (PROC / "net/stat/arp_cache").read_text().splitlines())
-        return sum(int(row[head.index("table_fulls")], 16) for row in rows)
-    except (OSError, ValueError, IndexError):
-        return 0
+        overflows = sum(int(row[head.index("table_fulls")], 16) for row in rows)
+    with contextlib.suppress(OSError, ValueError):
+        lines = (line.split() for line in (PROC / "vmstat").read_text().splitlines())
+        killed = next((int(value) for name, value in lines if name == "oom_kill"), 0)
+    return Counts(overflows, killed)
 
 
-def since(before: int) -> Shortage | None:
-    """Why containers did not find each other since ``overflows`` gave ``before``; None when it was not for that."""
-    if overflows() <= before:
-        return None
-    return Shortage(
-        "the kernel's neighbour table, which all networks share, is full, so that containers do not find each other",
-        "raise it: `sudo sysctl net.ipv4.neigh.default.gc_thresh3=16384` (docs/scale.md says how to keep it)",
-    )
+def since(before: Counts) -> Shortage | None:
+    """What this host has run out of since then; None when it was nothing that the kernel counts."""
+    now = counts()
+    if now.killed > before.killed:
+        return Shortage(
+            f"there is too little memory: the kernel has ended {now.killed - before.killed} processes meanwhile for it",
+            "a larger host or a second one, fewer services, or limits (`memory:`) for those that take most",
+        )
+    if now.overflows > before.overflows:
+        return Shortage(
+            "the kernel's neighbour table, which all networks share, is full: containers do not find each other",
+            "raise it: `sudo sysctl net.ipv4.neigh.default.gc_thresh3=16384` (docs/scale.md says how to keep it)",
+        )
+    return None

@@ -101,7 +101,7 @@ class Gate:
 def main() -> int:
     """Run the gate from the environment; raise UnhealthyError when the new generation may not take over."""
     gate = Gate.from_env(os.environ)
-    overflows = exhausted.overflows()
+    counts = exhausted.counts()
     answers = wait(gate)
     refused = [pod for pod in gate.pods if not answers[pod.id].healthy]
     if not refused:
@@ -121,7 +121,7 @@ def main() -> int:
     from karst.crash_errors import explain_crash
 
     log = "\n".join(lines)
-    known = explain_crash(log, own_image=gate.own_image) or exhausted.told(log) or exhausted.since(overflows)
+    known = explain_crash(log, own_image=gate.own_image) or exhausted.told(log) or exhausted.since(counts)
     health = answers[refused[0].id]
     which = f" ({len(refused)} of its {len(gate.pods)} pods, {refused[0].name})" if len(gate.pods) > 1 else ""
     what = f"{gate.service} is not healthy{which}: {health.status}, {health.reason or 'no reason given'}"

@@ -42,23 +42,36 @@ def test_other_words_say_nothing_of_it() -> None:
     assert exhausted.told("ModuleNotFoundError: No module named 'fastapi'") is None
 
 
-def test_a_full_neighbour_table_is_seen_by_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /proc that tells nothing yet."""
     monkeypatch.setattr(exhausted, "PROC", tmp_path)
-    table = tmp_path / "net/stat/arp_cache"
-    table.parent.mkdir(parents=True)
-    table.write_text(TABLE.format("00000001", "00000010"))
-    before = exhausted.overflows()
-    assert before == 17
+    (tmp_path / "net/stat").mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_full_neighbour_table_is_seen_by_its_count(proc: Path) -> None:
+    (proc / "net/stat/arp_cache").write_text(TABLE.format("00000001", "00000010"))
+    before = exhausted.counts()
+    assert before.overflows == 17
     assert exhausted.since(before) is None
-    table.write_text(TABLE.format("00000001", "00000011"))
+    (proc / "net/stat/arp_cache").write_text(TABLE.format("00000001", "00000011"))
     found = exhausted.since(before)
     assert found
     assert "gc_thresh3" in found.hint
 
 
-def test_a_host_that_does_not_show_the_table_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exhausted, "PROC", tmp_path)
-    assert exhausted.since(exhausted.overflows()) is None
+def test_processes_that_were_ended_for_want_of_memory_are_counted(proc: Path) -> None:
+    (proc / "vmstat").write_text("pgfault 7\noom_kill 2\n")
+    before = exhausted.counts()
+    (proc / "vmstat").write_text("pgfault 9\noom_kill 5\n")
+    found = exhausted.since(before)
+    assert found
+    assert "ended 3 processes" in found.message
+
+
+def test_a_host_that_does_not_show_its_counts_says_nothing(proc: Path) -> None:
+    assert exhausted.since(exhausted.counts()) is None
 
 
 def test_a_network_that_is_full_is_told_once_for_all_pods(tmp_path: Path) -> None:

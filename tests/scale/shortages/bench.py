@@ -64,7 +64,11 @@ class Bench:
         if done.code == 0:
             self.result |= {"broke": f"nothing: {len(after)} of {count} serve", "sees": "–"}
             return
-        counts = ", ".join(f"{made[role]} {role}s" for role in ROLES)
+        counts = (
+            ", ".join(f"{made[role]} {role}s" for role in ROLES)
+            if made is not None
+            else "containers that the engine cannot count"
+        )
         kept = f"; {len(before & after)} of the {len(before)} from before serve" if before else ""
         self.result |= {"broke": f"of {count} services run {counts}{kept}", "sees": sentence(done)}
 
@@ -141,10 +145,10 @@ def serving(kit: Kit) -> set[str]:
     return {row["service"] for row in rows if row["status"] == "SERVING"}
 
 
-def running(kit: Kit) -> Counter[str]:
-    """Role → containers that run."""
+def running(kit: Kit) -> Counter[str] | None:
+    """Role → containers that run; None when the engine does not say."""
     try:
         rows = kit.containers()
-    except (AssertionError, subprocess.SubprocessError):  # the engine itself is gone
-        return Counter()
+    except (AssertionError, subprocess.SubprocessError):
+        return None
     return Counter(row["Config"]["Labels"]["karst.role"] for row in rows if row["State"]["Running"])

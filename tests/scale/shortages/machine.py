@@ -42,11 +42,11 @@ def neighbours() -> dict[str, Any]:
         b.begin()
         in_use = host.used()["neighbours"]
         put(dict(zip(THRESHOLDS, map(str, FEW_ENTRIES), strict=True)))
-        overflows = exhausted.overflows()
+        before_it = exhausted.counts().overflows
         b.breaks()
         b.short(
             f"{FEW_ENTRIES[-1]} of {int(before[THRESHOLDS[-1]]):,}, where {bench.FEW} services had {in_use}: "
-            f"{exhausted.overflows() - overflows:,} times no entry was to be had"
+            f"{exhausted.counts().overflows - before_it:,} times no entry was to be had"
         )
         put(before)
         b.past("`sysctl net.ipv4.neigh.default.gc_thresh3` put back")

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,26 @@ def numbers() -> dict[str, Any]:
     """`pid_max` of the engine's machine, which is a PID namespace of its own (Linux 6.14 or newer has one for each)."""
     with bench.private("numbers", "process numbers of the host (`pid_max`)") as b:
         b.begin()
-        there = _inside(b.engine, "cat /proc/sys/kernel/pid_max")
-        _inside(b.engine, f"echo {NUMBERS} > /proc/sys/kernel/pid_max")
-        b.short(f"{NUMBERS} of {int(there):,}")
-        b.breaks()
-        _inside(b.engine, f"echo {there} > /proc/sys/kernel/pid_max")
-        b.past(f"`sysctl kernel.pid_max={there}`{_started_again(b.engine)}")
+        with _few_numbers(b.engine):
+            b.short(f"{NUMBERS} of {host.number('/proc/sys/kernel/pid_max'):,}")
+            b.breaks()
+        b.past(f"`sysctl kernel.pid_max` put back{_started_again(b.engine)}")
         return b.result
+
+
+@contextlib.contextmanager
+def _few_numbers(engine: Engine) -> Iterator[None]:
+    """By a process that is there before: none could be started to put it back."""
+    setting = "/proc/sys/kernel/pid_max"
+    script = f"read -r before < {setting}; echo {NUMBERS} > {setting}; echo; read -r end; echo $before > {setting}"
+    command = [*engine.inside, "sh", "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.communicate("\n", timeout=30)
 
 
 def _started_again(engine: Engine) -> str:
@@ -44,11 +58,6 @@ def _started_again(engine: Engine) -> str:
         engine.kill()  # what is left of it
     engine.start()
     return ", and the engine, which had ended, started again"
-
-
-def _inside(engine: Engine, script: str) -> str:
-    done = subprocess.run([*engine.inside, "sh", "-c", script], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def user() -> dict[str, Any]:

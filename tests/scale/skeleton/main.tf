@@ -1,12 +1,18 @@
 # What modules/karst_service makes for each service, in the same order, of resources that cost nothing: what is left is how
 # long Terraform itself takes to put them in order. `generation` replaces all of them, as a new version of the kit does.
 
+terraform {
+  required_version = ">= 1.5"
+}
+
 variable "services" {
-  type = number
+  description = "How many there are."
+  type        = number
 }
 
 variable "generation" {
-  type = string
+  description = "What all of them are made of: another value replaces them."
+  type        = string
 }
 
 locals {
