@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,22 @@ def save(result: dict[str, Any]) -> None:
     """Keep a result in the place of an older one of the same name. Of a plan, what only the older one has stays: its
     parts are measured one by one.
     """
+    with _locked():
+        _put(result)
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Two measurements may end at the same time."""
+    folder = os.open(FILE.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _put(result: dict[str, Any]) -> None:
     kept = load()
     before = kept.get(result["name"], {}) if result["name"].startswith("plan ") else {}
     merged = {key: before.get(key, {}) | value if isinstance(value, dict) else value for key, value in result.items()}
