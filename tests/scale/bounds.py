@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Any
 
@@ -22,6 +23,7 @@ def limits(one: dict[str, Any]) -> list[tuple[str, float, int, str, bool]]:
     each_caller = (envoy["longest"] - envoy["median"]) / (count - 1)
     callers = int((ENVIRONMENT_STRING - envoy["median"]) / each_caller) if each_caller > 0 else 0
     rows = [
+        ("cores, when nothing happens", _idle_cores(one) / count, _cores(one), "a second host, or one with more"),
         ("memory, MiB", _memory(one) / count, there["memory_mib"], "a second host; `otel: false`"),
         ("ports of a Linux bridge", taken["bridge_ports"] / count, BRIDGE_PORTS, "a second stack"),
         (
@@ -56,6 +58,16 @@ def limits(one: dict[str, Any]) -> list[tuple[str, float, int, str, bool]]:
     return sorted(told, key=lambda row: row[2] / row[1] if row[1] > 0 else float("inf"))
 
 
+def _cores(one: dict[str, Any]) -> int:
+    """As the machine's name begins (`2 × …`)."""
+    found = re.match(r"(\d+) × ", one["machine"])
+    return int(found[1]) if found else 1
+
+
+def _idle_cores(one: dict[str, Any]) -> float:
+    return float(one["idle_cores"]["containers"] + one["idle_cores"]["engine"])
+
+
 def _memory(one: dict[str, Any]) -> float:
     """MiB that the services took: what the host had less, or, where others gave some back meanwhile, their own sum."""
     roles = one["memory_mib"]
@@ -71,7 +83,7 @@ def first(found: list[dict[str, Any]]) -> str:
     """What runs out first, from what the most services took."""
     one = found[-1]
     rows = [
-        [what, f"{each:.2f}", f"{there:,}", _enough(there, each), _enough(there, each if alone else 2 * each), past]
+        [what, f"{each:.3g}", f"{there:,}", _enough(there, each), _enough(there, each if alone else 2 * each), past]
         for what, each, there, past, alone in limits(one)
     ]
     head = ["what", "each service takes", "there is", "enough for", "… that are all replaced at once", "way past it"]

@@ -8,12 +8,13 @@ import resource
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
 ENGINE = ("dockerd", "containerd", "containerd-shim", "docker-proxy")
+INTERVAL = 2.0  # seconds between two looks at how much memory is held
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -112,7 +113,10 @@ def bridge_ports(network_id: str) -> int:
 
 def tree(roots: set[int]) -> set[int]:
     """These processes and all that they started."""
-    parents = {pid: int(status.get("PPid", "0")) for pid, status in processes()}
+    return descendants(roots, {pid: int(status.get("PPid", "0")) for pid, status in processes()})
+
+
+def descendants(roots: set[int], parents: Mapping[int, int]) -> set[int]:
     found = set(roots)
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
@@ -143,10 +147,11 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.5):
-            own = tree({os.getpid()})
-            found = (one for pid, one in processes() if pid in own and one.get("Name", "").startswith(self._prefix))
-            sizes = [int(status.get("VmRSS", "0").split()[0]) for status in found]
+        while not self._done.wait(INTERVAL):
+            now = dict(processes())  # once: with hundreds of services it takes a while
+            own = descendants({os.getpid()}, {pid: int(status.get("PPid", "0")) for pid, status in now.items()})
+            found = (status for pid, status in now.items() if pid in own)
+            sizes = [int(one.get("VmRSS", "0").split()[0]) for one in found if one["Name"].startswith(self._prefix)]
             self.mib = max(self.mib, sum(sizes) / 1024)
             self.host_mib = max(self.host_mib, used()["memory_mib"])
 

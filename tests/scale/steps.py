@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -88,6 +89,9 @@ def clear(kit: Kit) -> None:
         (("network", "ls", "-q"), ("network", "rm")),
         (("images", "-q"), ("rmi", "--force")),
     ):
-        found = kit.docker(*listing, "--filter", label).split()
-        if found:
-            kit.docker(*removal, *dict.fromkeys(found), timeout=600)
+        for _ in range(5):  # containers that have just gone may be on their network for a moment longer
+            found = kit.docker(*listing, "--filter", label).split()
+            if not found:
+                break
+            with contextlib.suppress(subprocess.CalledProcessError, AssertionError):
+                kit.docker(*removal, *dict.fromkeys(found), timeout=600)

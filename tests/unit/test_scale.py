@@ -22,7 +22,7 @@ CREATED: dict[str, Any] = {
     "name": "create 50",
     "services": 50,
     "measured": "2026-01-01",
-    "machine": "two cores; load before the run 0.5",
+    "machine": "2 × AMD EPYC, 24 GiB; load before the run 0.5",
     "seconds": {"deploy": 90.0, "deploy: images": 40.0, "destroy": 30.0},
     "terraform_mib": 300,
     "taken": {
@@ -65,7 +65,8 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_scarcest_comes_first_and_says_for_how_many_services_it_is_enough() -> None:
     rows = bounds.limits(CREATED)
-    assert [(row[0].split(",")[0], int(row[2] / row[1])) for row in rows[:3]] == [
+    assert [(row[0].split(",")[0], int(row[2] / row[1])) for row in rows[:4]] == [
+        ("cores", 166),
         ("memory", 240),
         ("processes and threads of the apps' user", 409),
         ("entries of the kernel's neighbour table", 512),

@@ -38,28 +38,27 @@ def put(values: dict[str, str]) -> None:
 
 def neighbours() -> dict[str, Any]:
     """The neighbour table, which all network namespaces share."""
-    with kept(*THRESHOLDS) as before, bench.shared("neighbours", "entries of the neighbour table (`gc_thresh3`)") as b:
+    with bench.shared("neighbours", "entries of the neighbour table (`gc_thresh3`)") as b:
         b.begin()
-        in_use = host.used()["neighbours"]
-        put(dict(zip(THRESHOLDS, map(str, FEW_ENTRIES), strict=True)))
-        before_it = exhausted.counts().overflows
-        b.breaks()
+        in_use, before_it = host.used()["neighbours"], exhausted.counts().overflows
+        with kept(*THRESHOLDS) as before:
+            put(dict(zip(THRESHOLDS, map(str, FEW_ENTRIES), strict=True)))
+            b.breaks()
         b.short(
             f"{FEW_ENTRIES[-1]} of {int(before[THRESHOLDS[-1]]):,}, where {bench.FEW} services had {in_use}: "
-            f"{exhausted.counts().overflows - before_it:,} times no entry was to be had"
+            f"{exhausted.counts().overflows - before_it:,} times there was no entry to be had"
         )
-        put(before)
         b.past("`sysctl net.ipv4.neigh.default.gc_thresh3` put back")
         return b.result
 
 
 def inotify() -> dict[str, Any]:
     """Inotify instances, of which each Envoy has six: refused before anything is changed."""
-    with kept(INSTANCES) as before, bench.shared("inotify", "inotify instances of a user") as b:
+    with bench.shared("inotify", "inotify instances of a user") as b:
         b.begin()
-        put({INSTANCES: "64"})
-        b.short(f"64 of {int(before[INSTANCES]):,}")
-        b.breaks()
-        put(before)
+        with kept(INSTANCES) as before:
+            put({INSTANCES: "64"})
+            b.short(f"64 of {int(before[INSTANCES]):,}")
+            b.breaks()
         b.past("`sysctl fs.inotify.max_user_instances` put back")
         return b.result
