@@ -14,7 +14,6 @@ from typing import Any
 
 PROC = Path("/proc")
 ENGINE = ("dockerd", "containerd", "containerd-shim", "docker-proxy")
-INTERVAL = 2.0  # seconds between two looks at how much memory is held
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -147,13 +146,16 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(INTERVAL):
-            now = dict(processes())  # once: with hundreds of services it takes a while
+        took = 0.0
+        while not self._done.wait(max(0.3, 20 * took)):  # with hundreds of services a look takes a while
+            begun = time.monotonic()
+            now = dict(processes())
             own = descendants({os.getpid()}, {pid: int(status.get("PPid", "0")) for pid, status in now.items()})
             found = (status for pid, status in now.items() if pid in own)
             sizes = [int(one.get("VmRSS", "0").split()[0]) for one in found if one["Name"].startswith(self._prefix)]
             self.mib = max(self.mib, sum(sizes) / 1024)
             self.host_mib = max(self.host_mib, used()["memory_mib"])
+            took = time.monotonic() - begun
 
 
 def processor_since(before: resource.struct_rusage) -> float:
