@@ -109,7 +109,7 @@ LATE = HELLO.replace("def main():", "def main():\n    import time\n\n    time.sl
 
 def test_a_version_that_was_refused_for_being_late_is_let_through_by_the_next_deploy(tmp_path: Path) -> None:
     """The gate took its pod out of rotation, and the next apply, which makes no new one, puts it back."""
-    kit = Kit(tmp_path / "kit", env={"KARST_GATE_TIMEOUT": "4"})
+    kit = Kit(tmp_path / "kit", env={"KARST_GATE_TIMEOUT": "5"})
     (kit.home / "web").mkdir()
     (kit.home / "web" / "main.py").write_text(LATE)
     kit.write_list([{"slug": "dir:web", "expose": True}])
