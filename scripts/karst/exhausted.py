@@ -41,7 +41,7 @@ _WORDS = (
         ),
     ),
     (
-        r"resource temporarily unavailable|can't start new thread|pthread_create failed|newosproc",
+        r"resource temporarily unavailable|can't start new thread|pthread_create failed|final child's PID from pipe",
         Shortage(
             "no more processes can be started: the host's process numbers, or those of the apps' user, are used up",
             "the host's: `sudo sysctl kernel.pid_max=4194304`; of the apps' user (`nproc`) docs/scale.md has more",

@@ -28,6 +28,7 @@ BRIDGE = (
             "no range of addresses left",
         ),
         ("fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily unavailable", "no more processes"),
+        ("runc create failed: can't get final child's PID from pipe: EOF: unknown", "no more processes"),
         ("RuntimeError: can't start new thread", "no more processes"),
     ],
 )

@@ -38,7 +38,9 @@ def numbers() -> dict[str, Any]:
 def _few_numbers(engine: Engine) -> Iterator[None]:
     """By a process that is there before: none could be started to put it back."""
     setting = "/proc/sys/kernel/pid_max"
-    script = f"read -r before < {setting}; echo {NUMBERS} > {setting}; echo; read -r end; echo $before > {setting}"
+    # A namespace begins with more than the host has, and takes no more than that afterwards.
+    there = host.number(setting)
+    script = f"echo {NUMBERS} > {setting}; echo; read -r end; echo {there} > {setting}"
     command = [*engine.inside, "sh", "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
