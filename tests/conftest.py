@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -38,6 +39,11 @@ def pytest_configure() -> None:
     # What Hypothesis works out once (Unicode's tables, the constants of the code) costs each process of a fresh
     # checkout seconds: it is kept where the toolchain is.
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_dir() / "hypothesis"))
+
+
+def pytest_collection_finish() -> None:
+    """Some thousand collected tests live as long as the process: no garbage collection has to look at them again."""
+    gc.freeze()
 
 
 @functools.cache
