@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from admin.cli import probing, records, sweeping, unbuilt
 from admin.cli.fastpath import FastPath
 from admin.cli.holding import Holding
-from karst import discovery, manifest, plans, preflight, removal, review, settled, state
+from karst import containers, discovery, limits, manifest, plans, preflight, removal, review, settled, state
+from karst.deployed import recorded
 from karst.errors import BusyError, Exit, KarstError, UnhealthyError, UsageError
 from karst.events import Events
 from karst.files import write_atomic
@@ -118,9 +119,10 @@ class Run:
 
     def _plan_with_holds(self) -> None:
         """Plan; when services cannot be fetched, understood or rendered, hold them and plan again."""
+        changed = self._changed_by_hand() if self.fast.refresh else []
         while True:
             variables_file(self.stack, self.holding.file())
-            outcome = self.terraform.plan(quiet=True, refresh=self.fast.refresh)
+            outcome = self.terraform.plan(quiet=True, refresh=self.fast.refresh, replace=changed)
             if outcome.exit_code in (0, 2) and not outcome.interrupted:
                 return
             self._check_lock(outcome)
@@ -128,6 +130,14 @@ class Run:
                 for told in outcome.untold:
                     self.events.emit("diagnostic", **told)
                 self._failed(outcome, "the plan failed, and nothing was changed")
+
+    def _changed_by_hand(self) -> list[str]:
+        """What a refresh does not see (karst.limits), by Terraform's addresses."""
+        record = recorded(self.stack)
+        if not record:
+            return []
+        with containers.engine() as docker:
+            return limits.to_replace(record, containers.details(docker, [one.id for one in record]))
 
     def destroy(self, *, keep_images: bool) -> int:
         if not state.exists(self.stack):

@@ -114,6 +114,23 @@ def members(connection: Any, stack: str, service: str | None = None) -> list[Mem
     return sorted(found, key=lambda one: (-one.created, one.name))
 
 
+def details(connection: Any, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Docker's `inspect` by container id, without those that are gone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import docker.errors
+
+    def inspect(identifier: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = connection.api.inspect_container(identifier)
+        except docker.errors.NotFound:
+            return {}
+        return found
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return {one: found for one, found in zip(ids, pool.map(inspect, ids), strict=True) if found}
+
+
 def deployed(found: Sequence[Member]) -> list[Member]:
     """``found`` without services that no deploy made: what somebody gave our labels by hand has no generation.
 

@@ -28,6 +28,7 @@ class Recorded:
         number: which of the service's pods, from 1.
         deposed: replaced already, and to be removed by the next apply.
         attributes: the provider's, as they were at the last apply.
+        address: Terraform's.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Recorded:
     deposed: bool
     attributes: dict[str, Any]
     number: int = 1
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,20 @@ def recorded(stack: Stack) -> list[Recorded] | None:
         return None
     if state is None:
         return None
+    # The provider reads some numbers of `cpus` back otherwise than they were given (pods.tf), and the next apply writes
+    # that into the state.
+    given = {name: (one.get("made_of") or {}).get("cpus") for name, one in _services(state).items()}
     return [
         Recorded(
             id=str(attributes.get("id", "")),
             service=service_of(key or "edge"),
             role=name,
             deposed=deposed,
-            attributes=attributes,
+            attributes=_with_cpus(attributes, given.get(service_of(key)) if name == "app" else None),
             number=number_of(key),
+            address=address,
         )
-        for kind, name, key, deposed, attributes in _instances(state)
+        for kind, name, key, deposed, attributes, address in _instances(state)
         if kind == "docker_container" and name in (*ROLES, "edge")
     ]
 
@@ -83,7 +89,7 @@ def applied(stack: Stack) -> Applied | None:
     if state is None:
         return None
     containers, network, images = set(), "", {}
-    for kind, _, key, deposed, attributes in _instances(state):
+    for kind, _, key, deposed, attributes, _ in _instances(state):
         if kind == "docker_container":
             containers.add(str(attributes.get("id", "")))
         elif kind == "docker_network" and not deposed:
@@ -91,8 +97,16 @@ def applied(stack: Stack) -> Applied | None:
         elif kind == "docker_image" and not deposed and attributes.get("name"):
             service = "" if attributes["name"].startswith("karstkit/") else key
             images[str(attributes["name"])] = (str(attributes.get("image_id") or ""), service)
-    services = ((state.get("outputs") or {}).get("services") or {}).get("value") or {}
-    return Applied(frozenset(containers), network, images, services)
+    return Applied(frozenset(containers), network, images, _services(state))
+
+
+def _services(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The module's output of that name."""
+    return ((state.get("outputs") or {}).get("services") or {}).get("value") or {}
+
+
+def _with_cpus(attributes: dict[str, Any], given: str | None) -> dict[str, Any]:
+    return attributes if given is None else {**attributes, "cpus": given}
 
 
 def _state(stack: Stack) -> dict[str, Any] | None:
@@ -106,10 +120,13 @@ def _state(stack: Stack) -> dict[str, Any] | None:
     return state
 
 
-def _instances(state: dict[str, Any]) -> Iterator[tuple[str, str, str, bool, dict[str, Any]]]:
-    """(type, name, key, whether it is only there to be removed, attributes) of every managed object in the state."""
+def _instances(state: dict[str, Any]) -> Iterator[tuple[str, str, str, bool, dict[str, Any], str]]:
+    """Type, name, key, whether it is only there to be removed, attributes and address of every managed object."""
     for resource in state.get("resources", []):
         if resource.get("mode", "managed") == "managed":
+            kind, name = resource.get("type", ""), resource.get("name", "")
+            whole = ".".join(filter(None, (resource.get("module"), kind, name)))
             for one in resource.get("instances", []):
-                key, deposed = str(one.get("index_key") or ""), bool(one.get("deposed"))
-                yield resource.get("type", ""), resource.get("name", ""), key, deposed, one.get("attributes") or {}
+                index, deposed = one.get("index_key"), bool(one.get("deposed"))
+                address = whole if index is None else f"{whole}[{json.dumps(index)}]"
+                yield kind, name, str(index or ""), deposed, one.get("attributes") or {}, address

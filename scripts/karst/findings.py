@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,9 +93,7 @@ class Look:
 def look(stack: Stack, docker: Any) -> Look:
     """Read members, their details, and the record."""
     members = containers.deployed(containers.members(docker, stack.name))
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        details = list(pool.map(lambda m: _inspect(docker, m.id), members))
-    inspected = {m.id: d for m, d in zip(members, details, strict=True) if d}
+    inspected = containers.details(docker, [m.id for m in members])
     networks = docker.api.networks(names=[stack.network])
     return Look(
         [m for m in members if m.id in inspected],
@@ -286,16 +283,6 @@ def weigh(problems: Sequence[Finding], serves: Callable[[str], bool]) -> list[Fi
 
 
 # ------------------------------------------------------------------------------------------------------------- details
-def _inspect(docker: Any, identifier: str) -> dict[str, Any]:
-    import docker.errors as errors
-
-    try:
-        found: dict[str, Any] = docker.api.inspect_container(identifier)
-    except errors.NotFound:  # removed since it was listed
-        return {}
-    return found
-
-
 def started(seen: Look, member: Member) -> str:
     """RFC 3339 in UTC with nine digits: comparable as text."""
     text = str(seen.inspected[member.id]["State"]["StartedAt"]).rstrip("Z")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from karst.deployed import Recorded
 
 MIB = 2**20
 Table = Mapping[str, Any]
@@ -38,6 +41,22 @@ def by_deploy(then: Table, now: Table) -> list[str]:
     if (then.get("cpu_set") or "") != (now.get("CpusetCpus") or ""):
         changed.append(f"it is bound to the CPUs {now.get('CpusetCpus') or '(all)'}")
     return changed
+
+
+def to_replace(record: Sequence[Recorded], details: Mapping[str, Table]) -> list[str]:
+    """Addresses of what has to be made anew to be rid of a limit: pods, as a whole, so that no request fails; the edge.
+
+    Terraform does not see it: `cpus` is ignored, since the provider reads some numbers back otherwise than they were
+    given (pods.tf). ``details``: Docker's `inspect` by container id.
+    """
+    there = [one for one in record if not one.deposed]
+    whole = {(one.service, one.number): one.address for one in there if one.role in ("pod", "edge")}
+    found = {
+        (one.service, one.number)
+        for one in there
+        if one.id in details and by_deploy(one.attributes, details[one.id]["HostConfig"])
+    }
+    return sorted(whole[key] for key in found & whole.keys())
 
 
 def _swap(now: Table) -> int | None:

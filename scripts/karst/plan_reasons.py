@@ -173,6 +173,8 @@ def _drift(changes: Table) -> list[Reason]:
             found.append(_reason("stopped", text=f"its {role} container is not running"))
         elif change.get("reason") == "replace_because_tainted":
             found.append(_reason("unfinished", text=f"the last deploy did not finish its {role} container"))
+        elif change.get("reason") == "replace_by_request":
+            found.append(_reason("limits", text="a limit was changed by hand that only a new pod is rid of"))
     if not found and (names := sorted({f"{role} {name}" for role in _ROLES for name in _forcing(changes.get(role))})):
         found.append(_reason("drift", text=f"changed on the host: {', '.join(names)}"))
     if not found and "gate" in changes:

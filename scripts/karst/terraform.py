@@ -136,13 +136,19 @@ class Terraform:
             raise _state_error("written", done)
 
     def plan(
-        self, *, destroy: bool = False, quiet: bool = False, refresh: bool = True, only: Collection[str] = ()
+        self,
+        *,
+        destroy: bool = False,
+        quiet: bool = False,
+        refresh: bool = True,
+        only: Collection[str] = (),
+        replace: Collection[str] = (),
     ) -> Outcome:
         """Write the plan file from the stack's variables file; exit code 2 means that it has changes.
 
         ``refresh`` False is for who knows that the engine is as the state says. ``quiet`` keeps errors in the outcome's
         ``untold`` instead of sending them: the caller may know a way round. ``only``: these resources, and what came
-        from them.
+        from them. ``replace``: what is to be made anew although nothing of it has changed.
         """
         arguments = [
             "-detailed-exitcode",
@@ -156,6 +162,7 @@ class Terraform:
             arguments += ["-destroy", "-refresh=false"]
         elif not refresh:
             arguments += ["-refresh=false"]
+        arguments += [f"-replace={address}" for address in replace]
         outcome = self._run("plan", *arguments, quiet=quiet)
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.stack.plan_file, 0o600)

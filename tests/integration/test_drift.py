@@ -92,8 +92,10 @@ def test_a_processor_limit_is_told(kit: Kit) -> None:
     assert drift(kit) == {"hello:drift"}
     assert planned(kit) == 2
     assert "run `iac deploy --refresh`" in kit.iac("drift", check=2).stdout
+    pods = kit.pods()
     kit.iac("deploy", "--file", str(kit.list_file), "--refresh")
     assert drift(kit) == set()
+    assert {name for name, pod in kit.pods().items() if pod != pods[name]} == {"hello"}
 
 
 def test_a_removed_container_is_told_and_comes_back_by_a_deploy(kit: Kit) -> None:

@@ -261,3 +261,12 @@ def test_looking_does_not_keep_a_run_from_beginning(stack: Stack) -> None:
         return True
 
     assert undisturbed(stack, read)
+
+
+def test_a_processor_limit_is_the_one_that_was_given_not_the_one_that_the_provider_read_back(stack: Stack) -> None:
+    """It reads 0.05 as 0.1; the module's output has what was given."""
+    write_state(stack, cpus="0.05")
+    found = {one.role: (one.attributes.get("cpus"), one.address) for one in recorded(stack) or []}
+    assert found["app"] == ("0.05", 'docker_container.app["web"]')
+    assert found["pod"] == (None, 'docker_container.pod["web"]')
+    assert found["edge"] == (None, "docker_container.edge")

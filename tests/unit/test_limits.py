@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from karst.limits import MIB, by_deploy, in_place
+from karst.deployed import Recorded
+from karst.limits import MIB, by_deploy, in_place, to_replace
 
 THEN = {"memory": 256, "memory_swap": 256, "restart": "unless-stopped", "cpus": None, "cpu_shares": None, "cpu_set": ""}
 NOW = {"Memory": 256 * MIB, "MemorySwap": 256 * MIB, "RestartPolicy": {"Name": "unless-stopped"}, "PidsLimit": None}
@@ -50,3 +51,20 @@ def test_swap_that_the_engine_cannot_limit_is_no_difference() -> None:
 def test_what_takes_a_new_container_is_told(change: dict[str, Any], told: str) -> None:
     assert by_deploy(THEN, NOW | change) == [told]
     assert in_place(THEN, NOW | change) == []
+
+
+def test_only_the_pod_of_a_changed_member_is_to_be_replaced() -> None:
+    """Whole, by Terraform's address; neither one that goes anyway nor one whose container is gone."""
+
+    def recorded(identifier: str, role: str, number: int, *, deposed: bool = False) -> Recorded:
+        address = f'module.karst_service.docker_container.{role}["web-{number}"]'
+        return Recorded(identifier, "web", role, deposed, {}, number, address)
+
+    record = [recorded(f"{role}{number}", role, number) for number in (1, 2, 3) for role in ("pod", "app", "sidecar")]
+    record.append(recorded("old", "app", 1, deposed=True))
+    half = {"HostConfig": {"NanoCpus": 500_000_000}}
+    details = {one.id: {"HostConfig": {}} for one in record} | {"app2": half, "old": half}
+    del details["app3"]
+    assert to_replace(record, details) == ['module.karst_service.docker_container.pod["web-2"]']
+    edge = Recorded("edge1", "edge", "edge", False, {}, address="module.karst_mesh.docker_container.edge")
+    assert to_replace([edge], {"edge1": half}) == [edge.address]
