@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,15 @@ def pytest_configure() -> None:
     # What Hypothesis works out once (Unicode's tables, the constants of the code) costs each process of a fresh
     # checkout seconds: it is kept where the toolchain is.
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_dir() / "hypothesis"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that has only tests which ``-m`` leaves out is not read: that is most of what collecting takes."""
+    left_out = set(re.findall(r"not (\w+)", config.getoption("markexpr")))
+    if " or " in config.getoption("markexpr") or collection_path.suffix != ".py":
+        return None
+    of_all = re.search(r"^pytestmark = (\[[^]]*\]|.*)", collection_path.read_text(), re.M)
+    return bool(of_all and left_out & set(re.findall(r"mark\.(\w+)", of_all[1]))) or None
 
 
 def pytest_collection_finish() -> None:
