@@ -4,7 +4,7 @@
 #   STACK  the stack to work on (KARST_STACK, else karst)
 #   TESTS  what `make test` runs (tests)
 #   SIZES  numbers of services that `make scale` creates (20 50)
-#   PART   what `make chaos` runs: deploys, rotations, peers, kills, soak or hosts (all of them); what `make bench` runs: deploys, mesh, footprint or variants
+#   PART   what `make chaos` runs: deploys, rotations, peers, kills, soak, hosts or swarm (all of them); what `make bench` runs: deploys, mesh, footprint or variants
 #
 # make expands what it is given: `SLUGS='$(shell …)'` would run a command. `value` takes the text as it stands, and the
 # recipes read it from the environment, where no shell looks inside it either.
@@ -104,7 +104,7 @@ bench-admin: bootstrap ## measure the admin app's answers beside open streams, a
 corpus: ## score the detection against what readers say of real repositories (tests/corpus)
 	@PYTHONPATH=scripts $(tool)/dev python -m tests.corpus
 
-chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md and docs/hosts.md (half an hour)
+chaos: bootstrap ## count failed requests during changes, kills and overload; write docs/reliability.md, docs/hosts.md and docs/swarm.md (half an hour)
 	@$(tool)/tool --optional docker-compose vegeta
 	@PYTHONPATH=scripts:. $(tool)/dev python -m tests.chaos --write-docs $${PART:+"$$PART"}
 

@@ -118,6 +118,18 @@ variable "build_secrets" {
   nullable    = false
 }
 
+variable "registry" {
+  description = "With `scripts/hosts --engine swarm`: the registry, and a path in it if need be, from which all hosts take the images that the first one pushes."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.registry == "" || can(regex("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*$", var.registry))
+    error_message = "The registry must be a host with its port and path, where it has these, without a scheme, for example `registry.example:5000/shop`."
+  }
+}
+
 variable "otlp_endpoint" {
   description = "OTLP collector for the apps' traces. Empty: OTLP/JSON lines on their stdout."
   type        = string

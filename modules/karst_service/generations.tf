@@ -2,7 +2,9 @@
 # when a pod is replaced.
 
 locals {
-  network = var.placement == null ? data.docker_network.mesh[0].id : var.network
+  # Names of a Swarm's network are no engine's to look up that has no container on it.
+  network = local.overlay ? var.network : data.docker_network.mesh[0].id
+  overlay = var.placement != null || var.engine == "swarm"
 
   # Built by the repository's own Dockerfile, without a runner. `try`: a generation of an older kit may be held.
   own_image = { for name, service in local.services : name => try(service.dockerfile, null) != null }
@@ -44,7 +46,7 @@ locals {
       service       = "@service@"
       stack         = var.stack
       trust_domain  = var.trust_domain
-      several_hosts = var.placement != null
+      several_hosts = local.overlay
     }))
   }
 
@@ -137,7 +139,7 @@ locals {
     for name, count in local.counts : {
       for number in range(1, count + 1) :
       (number == 1 ? name : "${name}~${number}") => { service = name, number = number }
-    }
+    } if var.engine == "docker"
   ]...)
 
   pods_of = { for key, pod in local.pods : pod.service => key... }

@@ -1,4 +1,5 @@
-# Three images that do not depend on any service (builder, runner base, sidecar), and one per service.
+# Three images that do not depend on any service (builder, runner base, sidecar; for a Swarm's tasks a base that has both of
+# these), and one per service.
 # An image's identity is the hash of what goes into it: image ids are not reproducible, and a plan does not read the
 # context. `build` is ignored because the context's path differs between machines while its hash, the tag, does not.
 
@@ -16,6 +17,16 @@ locals {
   build_secrets = merge(var.build_ca_file == "" ? {} : { ca = var.build_ca_file }, var.build_secrets)
 
   infra_images = { for kind, hash in local.infra_hashes : kind => "karstkit/${kind}:${hash}" }
+
+  task_hash = substr(sha256(jsonencode([
+    local.infra_hashes.runner,
+    local.infra_hashes.sidecar,
+    { for file in ["Dockerfile", "check", "task"] : file => filesha256("${local.image_dir}/task/${file}") },
+  ])), 0, 12)
+
+  # What the apps' images are built on, and what they are called: a Swarm's nodes take them from a registry.
+  runner_image = var.engine == "swarm" ? "karstkit/task:${local.task_hash}" : local.infra_images.runner
+  image_names  = { for name, service in local.services : name => var.engine == "swarm" ? "${var.registry}/${service.image.tag}" : service.image.tag }
 }
 
 resource "docker_image" "infra" {
@@ -46,10 +57,40 @@ resource "docker_image" "infra" {
   }
 }
 
+resource "docker_image" "task" {
+  count = var.engine == "swarm" ? 1 : 0
+
+  name         = local.runner_image
+  keep_locally = true
+  triggers     = { inputs = local.task_hash }
+
+  build {
+    context    = abspath("${local.image_dir}/task")
+    dockerfile = abspath("${local.image_dir}/task/Dockerfile")
+    build_args = { RUNNER = local.infra_images.runner, SIDECAR = local.infra_images.sidecar }
+    label      = { "karst.kind" = "task" }
+
+    dynamic "secrets" {
+      for_each = local.build_secrets
+      content {
+        id  = secrets.key
+        src = secrets.value
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes        = [build]
+    create_before_destroy = true
+  }
+
+  depends_on = [docker_image.infra]
+}
+
 resource "docker_image" "app" {
   for_each = local.placed
 
-  name         = local.services[each.key].image.tag
+  name         = local.image_names[each.key]
   keep_locally = var.keep_images
   triggers     = { inputs = local.services[each.key].image.input_hash }
 
@@ -79,5 +120,5 @@ resource "docker_image" "app" {
     create_before_destroy = true
   }
 
-  depends_on = [docker_image.infra]
+  depends_on = [docker_image.infra, docker_image.task]
 }

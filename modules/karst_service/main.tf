@@ -37,6 +37,10 @@ data "external" "fetch" {
       error_message = "There is no file at ${join(", ", [for path in values(var.build_secrets) : path if !try(fileexists(path), false)])}: `build_secrets` must be files of this machine, for example `{ netrc = pathexpand(\"~/.netrc\") }`."
     }
     precondition {
+      condition     = var.engine != "swarm" || (var.registry != "" && var.placement == null && var.identity_delivery == "bind")
+      error_message = "With the engine `swarm`, a Swarm places tasks on nodes that take their images from a registry, and keys are its secrets: set `registry`, and leave `placement` and `identity_delivery` away; for example `registry = \"registry.example:5000\"`."
+    }
+    precondition {
       condition     = !var.envoy_spans || local.collector != null
       error_message = "Envoy's spans need a collector: set `otlp_endpoint` (OTEL_EXPORTER_OTLP_ENDPOINT), for example `http://collector:4317`."
     }
@@ -49,6 +53,13 @@ data "external" "detect" {
   query = {
     services = data.external.fetch.result.services
   }
+
+  lifecycle {
+    precondition {
+      condition     = var.engine != "swarm" || length(local.with_own_image) == 0
+      error_message = "`dockerfile:` of ${join(", ", local.with_own_image)} is not for the engine `swarm`: there app and sidecar share one image, which is made on the kit's own base; leave the key out, or run that service with the engine `docker`."
+    }
+  }
 }
 
 data "external" "render" {
@@ -59,7 +70,7 @@ data "external" "render" {
     detections    = data.external.detect.result.services
     stack         = var.stack
     base_image    = var.base_image
-    runner_image  = local.infra_images.runner
+    runner_image  = local.runner_image
     builder_image = local.infra_images.builder
     ca            = var.build_ca_file == "" ? "" : "1"
   }
@@ -74,7 +85,7 @@ data "external" "identity" {
     stack        = var.stack
     services     = jsonencode(concat(sort(keys(local.fetched)), ["ops/operator"])) # the gate asks as the operator
     app_secrets  = jsonencode({ for name, service in local.fetched : name => service.secrets })
-    own_images   = jsonencode([for name, service in local.fetched : name if try(service.dockerfile, null) != null])
+    own_images   = jsonencode(local.with_own_image)
     network      = var.network_name
     trust_domain = var.trust_domain
     lifetime     = var.cert_lifetime
@@ -86,6 +97,8 @@ locals {
   detected   = jsondecode(data.external.detect.result.services)
   rendered   = jsondecode(data.external.render.result.services)
   identified = jsondecode(data.external.identity.result.services)
+
+  with_own_image = [for name, service in local.fetched : name if try(service.dockerfile, null) != null]
 
   services = {
     for name, service in local.fetched : name => merge(service, {

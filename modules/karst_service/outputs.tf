@@ -4,7 +4,7 @@ output "services" {
     for name, service in local.services : name => {
       revision   = service.revision
       slug       = service.slug
-      image      = service.image.tag
+      image      = local.image_names[name]
       argv       = service.image.argv
       rule       = service.detection.rule
       evidence   = service.detection.evidence
@@ -30,7 +30,7 @@ output "services" {
 }
 
 output "pods" {
-  description = "Per service: the names of its pods' containers, which are also their names on the network."
+  description = "Per service: the names of its pods' containers, which are also their names on the network. None with the engine `swarm`, which makes and names containers as it likes."
   value = {
     for name, keys in local.pods_of : name => sort([for key in keys : local.made_pods[key].name])
   }
@@ -47,7 +47,7 @@ output "endpoints" {
       server_name = name
     }
   }
-  depends_on = [terraform_data.gate]
+  depends_on = [terraform_data.gate, terraform_data.rollout]
 }
 
 output "identities" {
@@ -61,7 +61,7 @@ output "revisions" {
 }
 
 output "labels" {
-  description = "Per service, the labels of its three containers, by which `docker ps --filter label=…` and monitors find them; `karst.role` (`pod`, `app`, `sidecar`) is added to each."
+  description = "Per service, the labels of its containers, by which `docker ps --filter label=…` and monitors find them; `karst.role` (`pod`, `app`, `sidecar`; `task` with the engine `swarm`) is added to each."
   value       = local.labels
 }
 

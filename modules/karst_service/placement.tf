@@ -24,4 +24,8 @@ locals {
 
   # Names, for `for_each`: Terraform walks through all of its value once for each instance, and that of `services` is large.
   placed = toset([for name, count in local.counts : name if count > 0])
+
+  # What of it is pods, and what a Swarm's tasks, which that places by itself.
+  in_pods  = toset([for name in local.placed : name if var.engine == "docker"])
+  in_tasks = toset([for name in local.placed : name if var.engine == "swarm"])
 }

@@ -3,7 +3,7 @@
 
 # Not with several hosts: an engine knows an overlay network only once a container of its own is on it.
 data "docker_network" "mesh" {
-  count = var.placement == null ? 1 : 0
+  count = local.overlay ? 0 : 1
   name  = var.network
 }
 
@@ -209,7 +209,7 @@ resource "docker_container" "sidecar" {
 # does not get there, takes the new ones out of rotation and fails with the reason. Terraform destroys nothing old before
 # all gates ran, so that at no time fewer pods serve than are wanted.
 resource "terraform_data" "gate" {
-  for_each = local.placed
+  for_each = local.in_pods
 
   triggers_replace = [for key in local.pods_of[each.key] : local.made_sidecars[key]]
 

@@ -93,6 +93,30 @@ variable "network" {
   }
 }
 
+variable "engine" {
+  description = "What runs the services: `docker`, in pods of three containers that Terraform starts and replaces; or `swarm`, as Swarm services, which the Swarm places, restarts elsewhere when a node dies, and replaces one task after the other. `network` is then an attachable overlay's id."
+  type        = string
+  default     = "docker"
+  nullable    = false
+
+  validation {
+    condition     = contains(["docker", "swarm"], var.engine)
+    error_message = "The engine must be `docker` or `swarm`, for example `swarm` on a manager of a Swarm."
+  }
+}
+
+variable "registry" {
+  description = "With the engine `swarm`: the registry, and a path in it if need be, to which images are pushed and from which the nodes take them. The engine pushes, with the login of the user who runs Terraform."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.registry == "" || can(regex("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*$", var.registry))
+    error_message = "The registry must be a host with its port and path, where it has these, without a scheme, for example `registry.example:5000/shop`."
+  }
+}
+
 variable "placement" {
   description = "With several hosts: the host that this instance of the module is for (its provider's), and the names of all of them, which settle the pods that it gets; `keep` are those of before, while pods move. `network` is then an attachable overlay's id. Null: one host has all pods."
   type = object({

@@ -2,6 +2,7 @@
 
 Terraform cannot make providers from a list, so scripts/hosts writes one provider and two module blocks for each host
 into the root (`hosts.tf.json`). Which pods a host gets is settled in modules/karst_service by the names of all hosts.
+With the engine `swarm` each host has an edge, and one module has the services, which the Swarm places.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from karst.files import write_atomic
 from karst.listfile import read_list
 
 GENERATED = "hosts.tf.json"
+ENGINES = ("docker", "swarm")
 KEYS = ("name", "docker_host", "cert_path", "down", "drain")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
 _ENGINE = re.compile(r"unix:///[^\s]+|ssh://[^\s@/]+(@[^\s@/]+)?|tcp://[^\s@/:]+:[0-9]{1,5}", re.ASCII)
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 # What the root hands to both modules, and to each of them, under the same name.
-_BOTH = ("network_name", "cert_lifetime", "base_image", "build_ca_file", "identity_delivery", "log_megabytes")
+_BOTH = ("network_name", "cert_lifetime", "base_image", "build_ca_file", "log_megabytes")
+_DELIVERED = ("identity_delivery",)  # not to a Swarm's tasks, whose keys are its secrets
 _SERVICE = ("slugs", "held_file", "build_secrets", "otlp_endpoint", "envoy_spans", "gate_timeout", "drain_seconds")
 
 
@@ -115,7 +118,9 @@ def _host(entry: Any, number: int, path: Path) -> Host:
     return Host(name, engine, str(folder) if certificates else "", bool(flags["down"]), bool(flags["drain"]))
 
 
-def terraform(hosts: Sequence[Host], stack: str, modules: str, keep: Sequence[str] = ()) -> dict[str, Any]:
+def terraform(
+    hosts: Sequence[Host], stack: str, modules: str, keep: Sequence[str] = (), engine: str = "docker"
+) -> dict[str, Any]:
     """The generated part of the root; ``modules`` is the modules' folder as seen from it.
 
     ``keep`` are the hosts that pods were placed on before: with it, what moves is at both places.
@@ -124,36 +129,24 @@ def terraform(hosts: Sequence[Host], stack: str, modules: str, keep: Sequence[st
     first = serving[0]
     module: dict[str, Any] = {}
     for host in (one for one in hosts if one.serves or (one.drain and one.name in keep)):
-        shared = {
-            **{name: f"${{var.{name}}}" for name in _BOTH},
-            "stack": stack,
-            "docker_host": host.docker_host,
-            "docker_cert_path": host.cert_path,
-            "providers": {"docker": f"docker.{host.name}"},
-            "secrets_dir": "${local.secrets_dir}",
-        }
         module[f"edge_{host.name}"] = {
-            **shared,
+            **_given(host, stack, *_BOTH, *_DELIVERED),
             "source": f"{modules}/karst_mesh",
             "shared_network": {"id": "${docker_network.mesh.id}"},
             "ports": "${var.ports}",
         }
-        module[f"pods_{host.name}"] = {
-            **shared,
-            **{name: f"${{var.{name}}}" for name in _SERVICE},
-            "source": f"{modules}/karst_service",
-            "slugs_file": "${local.slugs_file}",
-            "lock_file": "${local.lock_file}",
-            "log_dir": "${local.log_dir}",
-            "network": "${docker_network.mesh.id}",
-            "placement": {
-                "host": host.name,
-                "hosts": sorted(one.name for one in serving),
-                **({"keep": sorted(keep)} if keep else {}),
-            },
-            "edge": "${local.edge}",
-        }
-    pods = ", ".join(f'"{host.name}" = module.pods_{host.name}.pods' for host in serving)
+        if engine == "docker":
+            module[f"pods_{host.name}"] = {
+                **_services(host, stack, modules, *_DELIVERED),
+                "placement": {
+                    "host": host.name,
+                    "hosts": sorted(one.name for one in serving),
+                    **({"keep": sorted(keep)} if keep else {}),
+                },
+            }
+    if engine == "swarm":
+        module["tasks"] = {**_services(first, stack, modules, "registry"), "engine": "swarm"}
+    pods = ", ".join(f'"{host.name}" = module.pods_{host.name}.pods' for host in serving if engine == "docker")
     made: dict[str, Any] = {
         "//": "Written by scripts/hosts from the list of hosts: change that list, not this file.",
         "provider": {"docker": [_provider(host, first if host.down else host) for host in hosts]},
@@ -161,20 +154,46 @@ def terraform(hosts: Sequence[Host], stack: str, modules: str, keep: Sequence[st
         "module": module,
         "output": {
             "pods": {
-                "description": "Host → service → names of the pods there.",
+                "description": "Host → service → names of the pods there; empty with the engine `swarm`.",
                 "value": f"${{{{ {pods} }}}}",
             },
             "services": {
                 "description": "Every service with its revision, identity and generation.",
-                "value": f"${{module.pods_{first.name}.services}}",
+                "value": f"${{module.{'tasks' if engine == 'swarm' else f'pods_{first.name}'}.services}}",
             },
         },
     }
     if gone := [host for host in hosts if host.down]:
         # Forgotten, not destroyed: nobody there answers. What is there when it comes back, scripts/hosts removes.
-        parts = [f"module.{part}_{host.name}" for host in gone for part in ("pods", "edge")]
+        kinds = ("pods", "edge") if engine == "docker" else ("edge",)
+        parts = [f"module.{part}_{host.name}" for host in gone for part in kinds]
         made["removed"] = [{"from": part, "lifecycle": {"destroy": False}} for part in parts]
     return made
+
+
+def _given(host: Host, stack: str, *names: str) -> dict[str, Any]:
+    """What both modules are given for a host, and the root's variables ``names`` as they are."""
+    return {
+        **{name: f"${{var.{name}}}" for name in names},
+        "stack": stack,
+        "docker_host": host.docker_host,
+        "docker_cert_path": host.cert_path,
+        "providers": {"docker": f"docker.{host.name}"},
+        "secrets_dir": "${local.secrets_dir}",
+    }
+
+
+def _services(host: Host, stack: str, modules: str, *names: str) -> dict[str, Any]:
+    """The services, by the engine of ``host``."""
+    return {
+        **_given(host, stack, *_BOTH, *_SERVICE, *names),
+        "source": f"{modules}/karst_service",
+        "slugs_file": "${local.slugs_file}",
+        "lock_file": "${local.lock_file}",
+        "log_dir": "${local.log_dir}",
+        "network": "${docker_network.mesh.id}",
+        "edge": "${local.edge}",
+    }
 
 
 def _provider(host: Host, asked: Host) -> dict[str, str]:
@@ -200,7 +219,7 @@ def _overlay(first: Host, stack: str) -> dict[str, Any]:
 def forgotten(root: Path) -> set[str]:
     """The hosts that the last run called down: what is on them is in no state."""
     gone = _before(root).get("removed", [])
-    return {one["from"].removeprefix("module.pods_") for one in gone if "pods_" in one["from"]}
+    return {one["from"].removeprefix("module.edge_") for one in gone if "module.edge_" in one["from"]}
 
 
 def moving(hosts: Sequence[Host], root: Path) -> list[str]:
@@ -222,11 +241,11 @@ def _before(root: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write(hosts: Sequence[Host], stack: str, root: Path, keep: Sequence[str] = ()) -> Path:
+def write(hosts: Sequence[Host], stack: str, root: Path, keep: Sequence[str] = (), engine: str = "docker") -> Path:
     """Write the generated part into ``root``; return its path."""
     from karst.stack import ROOT
 
     modules = os.path.relpath(ROOT / "modules", root.resolve())
     path = root / GENERATED
-    write_atomic(path, json.dumps(terraform(hosts, stack, modules, keep), indent=2) + "\n", mode=0o644)
+    write_atomic(path, json.dumps(terraform(hosts, stack, modules, keep, engine), indent=2) + "\n", mode=0o644)
     return path

@@ -27,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="YAML or JSON list of hosts")
     parser.add_argument("--root", type=Path, default=ROOT / "envs" / "hosts", help="folder of the Terraform root")
     parser.add_argument("--stack", default=os.environ.get("KARST_STACK") or DEFAULT_STACK, help="default: %(default)s")
+    parser.add_argument(
+        "--engine",
+        choices=hosts.ENGINES,
+        default="docker",
+        help="who places services: the kit, as pods (docker), or the Swarm, as its own (swarm); default: %(default)s",
+    )
     parser.add_argument("--unchecked", action="store_true", help="write without asking any host")
     parser.add_argument("terraform", nargs=argparse.REMAINDER, help="what to have Terraform do then: plan, apply …")
     options = parser.parse_args(arguments)
@@ -46,13 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for host in asked:
             if host.name in hosts.forgotten(options.root):
                 clear(host, options.stack)
-    keep = hosts.moving(found, options.root)
+    keep = hosts.moving(found, options.root) if options.engine == "docker" else []
     if keep and options.terraform[:1] == ["apply"]:
         # Twice: pods are started at their new places before they go from the old ones.
         hosts.write(found, options.stack, options.root, keep)
         if code := terraform(options.root, options.terraform):
             return code
-    print(f"{hosts.write(found, options.stack, options.root)}: {', '.join(_word(host) for host in found)}", flush=True)
+    path = hosts.write(found, options.stack, options.root, engine=options.engine)
+    print(f"{path}: {', '.join(_word(host) for host in found)}", flush=True)
     return terraform(options.root, options.terraform) if options.terraform else int(Exit.OK)
 
 
@@ -69,9 +76,12 @@ def terraform(root: Path, arguments: Sequence[str]) -> int:
 
 
 def clear(host: Host, stack: str) -> None:
-    """Remove what a host that was down has of the stack: it is in no state, and has names that are needed."""
+    """Remove what a host that was down has of the stack: it is in no state, and has names that are needed.
+
+    Not a Swarm's tasks, which it sees to by itself.
+    """
     with engine(host) as docker:
-        for gone in leftovers.remove(docker, containers.members(docker, stack)):
+        for gone in leftovers.remove(docker, [m for m in containers.members(docker, stack) if m.role != "task"]):
             print(f"{host.name} is back: removed what it had: {gone}")
 
 

@@ -9,7 +9,7 @@ import sys
 from tests.chaos import report, results
 from tests.chaos.scenario import lost
 
-PARTS = ("deploys", "rotations", "peers", "kills", "soak", "hosts")
+PARTS = ("deploys", "rotations", "peers", "kills", "soak", "hosts", "swarm")
 PATHS = ("caller", "edge")
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--write-docs",
         action="store_true",
-        help="keep the results and put them into docs/reliability.md and docs/hosts.md",
+        help="keep the results and put them into docs/reliability.md, docs/hosts.md and docs/swarm.md",
     )
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]

@@ -72,8 +72,8 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
 class Stage:
     """`web` and `rpc` in three pods each, and `caller` in one, on three hosts."""
 
-    def __init__(self, home: Path, cluster: Cluster) -> None:
-        self.spread = Spread(home, cluster, drain_seconds=20, gate_timeout=60)
+    def __init__(self, home: Path, cluster: Cluster, **options: Any) -> None:
+        self.spread = Spread(home, cluster, **{"drain_seconds": 20, "gate_timeout": 60, **options})
         self.kit = self.spread.kit
         for name in (*CALLED, "caller"):
             write_app(home / name, name)
@@ -85,17 +85,17 @@ class Stage:
 
     def first(self) -> dict[str, Any]:
         said = self.spread.apply()
-        return {
-            "change": said,
-            "seconds": said["seconds"],
-            "pods": self.spread.output("pods"),
-            "pending": self.spread.pending(),
-        }
+        return {"change": said, "seconds": said["seconds"], "pods": self.places(), "pending": self.spread.pending()}
 
     # ----------------------------------------------------------------------------------------------- where things are
+    def places(self) -> dict[str, dict[str, list[str]]]:
+        """Host → service → names on the network of what runs there."""
+        found: dict[str, dict[str, list[str]]] = self.spread.output("pods")
+        return found
+
     @property
     def caller_host(self) -> str:
-        return next(name for name, pods in self.spread.output("pods").items() if "caller" in pods)
+        return next(name for name, pods in self.places().items() if "caller" in pods)
 
     @property
     def victim(self) -> str:
@@ -160,7 +160,7 @@ class Stage:
     def answers(self) -> dict[str, Any]:
         """Ask each pod of `web` and `rpc` for its health over mTLS from the door, by its own name."""
         found: dict[str, dict[str, str]] = {}
-        for host, services in self.spread.output("pods").items():
+        for host, services in self.places().items():
             for service, pod in ((name, pod) for name, pods in services.items() for pod in pods):
                 found.setdefault(service, {})[f"{host}/{pod}"] = self.spread.health(service, pod)
         print(json.dumps(found, indent=1), flush=True)
@@ -184,12 +184,12 @@ class Stage:
     def move(self, _traffic: Traffic) -> dict[str, Any]:
         unmarked = self.spread.hosts(check=1).stderr.strip()
         self.spread.down.add(self.lost)
-        return {**self.spread.apply(), "unmarked": unmarked, "pods": self.spread.output("pods")}
+        return {**self.spread.apply(), "unmarked": unmarked, "pods": self.places()}
 
     def back(self, _traffic: Traffic) -> dict[str, Any]:
         self.spread.cluster.power_on(self.spread.names.index(self.lost) + 1)
         self.spread.down.clear()
-        return {**self.spread.apply(), "pods": self.spread.output("pods")}
+        return {**self.spread.apply(), "pods": self.places()}
 
     def close(self) -> None:
         self.spread.down.clear()

@@ -1,4 +1,4 @@
-"""The tables in docs/reliability.md and docs/hosts.md, from the results that were kept."""
+"""The tables in docs/reliability.md, docs/hosts.md and docs/swarm.md, from the results that were kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write() -> None:
 
 def page_of(part: str) -> Path:
     """The page that has the part's table."""
-    return DOCS / ("hosts.md" if part == "hosts" else "reliability.md")
+    return DOCS / (f"{part}.md" if part in ("hosts", "swarm") else "reliability.md")
 
 
 def _origin(kept: dict[str, Any]) -> str:
@@ -167,8 +167,8 @@ def overload(one: dict[str, Any]) -> str:
     )
 
 
-def hosts(found: list[dict[str, Any]]) -> str:
-    """What happened to three hosts, and what it cost."""
+def hosts(found: list[dict[str, Any]], again: bool = False) -> str:
+    """What happened to three hosts, and what it cost; ``again``: and when all was running again without help."""
     rows = []
     for one in (one for one in found if "groups" in one):
         parts = [group for name, group in one["groups"].items() if name.endswith(("HTTP", "gRPC"))]
@@ -180,12 +180,14 @@ def hosts(found: list[dict[str, Any]]) -> str:
                 *(share(one, "HTTP", path=path) + ", " + share(one, "gRPC", path=path) for path in ("caller", "edge")),
                 f"{100 * failed / sent:.2f} %",
                 f"{max(group['p99_ms'] for group in parts):,.0f}",
-                "–" if gone is None else f"{gone:g}",
+                _number(gone),
+                *([_number(one["change"].get("rescheduled_after"))] if again else []),
                 "–" if "seconds" not in one["change"] else f"{one['change']['seconds']:.0f}",
             ]
         )
-    titles = ["what", "caller: HTTP, gRPC failed / sent", "edge: HTTP, gRPC failed / sent", "failed"]
-    text = table([*titles, "p99 ms", "out of rotation after s", "apply took s"], rows)
+    titles = ["what", "caller: HTTP, gRPC failed / sent", "edge: HTTP, gRPC failed / sent", "failed", "p99 ms"]
+    last = ["out of rotation after s", *(["scheduled again after s"] if again else []), "apply took s"]
+    text = table([*titles, *last], rows)
     by_name = {one["name"]: one for one in found}
     if "who answers" in by_name:
         asked = by_name["who answers"]["answers"]
@@ -204,6 +206,17 @@ def hosts(found: list[dict[str, Any]]) -> str:
     return text
 
 
+def swarm(found: list[dict[str, Any]]) -> str:
+    """The same for a Swarm's tasks, which it starts again elsewhere by itself."""
+    said = [one["change"]["reason"] for one in found if "reason" in one["change"]]
+    words = f"\nWhat the apply of the version that does not come up said: `{said[-1]}`\n" if said else ""
+    return hosts(found, again=True) + words
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
 def crashed(one: dict[str, Any]) -> str:
     return "a container started again" if one["crashed"] else "no container started again"
 
@@ -215,4 +228,5 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "kills": kills,
     "soak": soak,
     "hosts": hosts,
+    "swarm": swarm,
 }

@@ -2,7 +2,7 @@
 
 Each host is an `Engine` with one more network interface, `lan`, at 10.77.0.<number>. The switch is a bridge in a
 network namespace of its own, so that the machine's packet filter is not asked. All hosts are managers of one Swarm,
-whose overlay networks need VXLAN (UDP 4789) and no IPVS.
+whose overlay networks need VXLAN (UDP 4789) and no IPVS. A registry can be on the switch, which no host's end concerns.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from karst.files import cache_dir
-from tests.support import images
+from tests.support import images, registry
 from tests.support.engine import Engine, require_root
 
 LAN = "10.77.0"
+SWITCH = f"{LAN}.254"
 
 
 class Cluster:
@@ -53,7 +54,7 @@ class Cluster:
                 for n, disk in enumerate(disks, 1):
                     folder = Path(name) / str(n)
                     folder.mkdir()
-                    cluster.hosts.append(Engine(folder, disk))
+                    cluster.hosts.append(Engine(folder, disk, [f"--insecure-registry={LAN}.0/24"]))
                     cluster.power_on(n)
                 with ThreadPoolExecutor(number) as pool:
                     list(pool.map(lambda host: (host.clear(), host.load(images.base())), cluster.hosts))
@@ -65,6 +66,12 @@ class Cluster:
     def address(self, number: int) -> str:
         """The address of host ``number`` (from 1) among the hosts."""
         return f"{LAN}.{number}"
+
+    @contextlib.contextmanager
+    def registry(self, folder: Path) -> Iterator[str]:
+        """A registry that all hosts reach, and take without TLS; yields host and port."""
+        with registry.registry(folder, SWITCH, self.switch) as address:
+            yield address
 
     def power_on(self, number: int) -> None:
         """Start a host; one that was in the Swarm is in it again."""
@@ -88,6 +95,8 @@ class Cluster:
             f"ip netns add {self.switch}",
             f"ip -n {self.switch} link add lan type bridge",
             f"ip -n {self.switch} link set lan up",
+            f"ip -n {self.switch} link set lo up",
+            f"ip -n {self.switch} addr add {SWITCH}/24 dev lan",
         ):
             subprocess.run(command.split(), check=True, capture_output=True)
 

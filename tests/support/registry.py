@@ -1,4 +1,4 @@
-"""A real registry (Debian's docker-registry) on 127.0.0.1, which engines take without TLS."""
+"""A real registry (Debian's docker-registry) without TLS: on 127.0.0.1, as engines take it, or in another network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ version: 0.1
 storage:
   filesystem: {{rootdirectory: {folder}/data}}
   delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{address}:{port}"}}
 """
 
 
@@ -42,23 +42,29 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def registry(folder: Path) -> Iterator[str]:
-    """Serve from ``folder``; yields host and port."""
+def registry(folder: Path, address: str = "127.0.0.1", namespace: str = "") -> Iterator[str]:
+    """Serve from ``folder``, in a network namespace if one is given; yields host and port."""
     (port,) = free_ports(1)
     folder.mkdir(parents=True)
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
+    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port, address=address))
+    prefix = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([program(), "serve", folder / "config.yml"], stdout=log, stderr=log)
+        process = subprocess.Popen([*prefix, program(), "serve", folder / "config.yml"], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 10
-        while True:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        while not _listens(prefix, address, port):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
+        yield f"{address}:{port}"
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _listens(prefix: list[str], address: str, port: int) -> bool:
+    if not prefix:
+        with socket.socket() as client:
+            return client.connect_ex((address, port)) == 0
+    ask = f"import socket; socket.create_connection(({address!r}, {port}), 2)"
+    return subprocess.run([*prefix, "python3", "-c", ask], capture_output=True, check=False).returncode == 0

@@ -25,14 +25,16 @@ class Spread:
     """One stack on all hosts of a cluster, which are named a, b, c …; Terraform runs on the first that is not down.
 
     Attributes:
+        mode: `docker` or `swarm`, what `scripts/hosts --engine` is told.
         kit: name, folders and ports of the stack; its `iac` is not for several hosts.
         root: a copy of envs/hosts, so that the checkout stays as it is.
         down: names of hosts that the list calls so.
         drain: the same.
     """
 
-    def __init__(self, home: Path, cluster: Cluster, **variables: Any) -> None:
+    def __init__(self, home: Path, cluster: Cluster, mode: str = "docker", **variables: Any) -> None:
         self.cluster = cluster
+        self.mode = mode
         self.kit = Kit(home, engine=cluster.hosts[0])
         self.root = home / "root"
         self.root.mkdir()
@@ -74,7 +76,7 @@ class Spread:
         ]
         path = self.kit.home / "hosts.yaml"
         path.write_text(yaml.safe_dump(listed, sort_keys=False))
-        options = ["--root", str(self.root), "--stack", self.kit.stack, str(path)]
+        options = ["--root", str(self.root), "--stack", self.kit.stack, "--engine", self.mode, str(path)]
         return self._run([str(ROOT / "scripts" / "hosts"), *options, *terraform], check, timeout=900)
 
     def apply(self, *, check: int | None = 0) -> dict[str, Any]:

@@ -99,12 +99,29 @@ def test_every_setting_of_one_host_is_one_of_several_and_reaches_the_modules(tmp
         for root in (local, several)
     ]
     del rules[0]["stack"]
+    del rules[1]["registry"]  # for the engine `swarm`
     assert rules[0] == rules[1]
     found = made(*THREE, folder=tmp_path)["module"]
     given = " ".join(str(value) for value in [*found["pods_a"].values(), *found["edge_a"].values()])
     by_local = {"slugs_file": "local.slugs_file", "secrets_dir": "local.secrets_dir", "log_dir": "local.log_dir"}
     for name in rules[1]:
         assert by_local.get(name, f"var.{name}") in given, name
+
+
+def test_a_swarm_places_the_services_of_one_module_and_each_host_has_an_edge(tmp_path: Path) -> None:
+    listed = load(tmp_path, [*THREE[:2], {**THREE[2], "down": True}])
+    found = hosts.terraform(listed, "shop", "../../modules", engine="swarm")
+    assert set(found["module"]) == {"edge_a", "edge_b", "tasks"}
+    tasks = found["module"]["tasks"]
+    assert tasks["providers"] == {"docker": "docker.a"}
+    assert (tasks["engine"], tasks["registry"]) == ("swarm", "${var.registry}")
+    assert "placement" not in tasks
+    assert "identity_delivery" not in tasks, "keys are the Swarm's secrets"
+    assert found["module"]["edge_a"]["identity_delivery"] == "${var.identity_delivery}"
+    assert found["output"]["services"]["value"] == "${module.tasks.services}"
+    assert [one["from"] for one in found["removed"]] == ["module.edge_c"]
+    hosts.write(listed, "shop", tmp_path, engine="swarm")
+    assert hosts.forgotten(tmp_path) == {"c"}, "its edge is in no state, and has names that are needed"
 
 
 def test_a_host_that_is_down_is_forgotten_and_asked_nothing(tmp_path: Path) -> None:

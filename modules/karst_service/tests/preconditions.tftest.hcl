@@ -66,3 +66,31 @@ run "files_that_are_there_and_spans_with_a_collector_are_taken" {
     otlp_endpoint = "https://collector.example/otlp/"
   }
 }
+
+run "a_swarm_without_a_registry_is_refused" {
+  command = plan
+  variables {
+    engine = "swarm"
+  }
+  expect_failures = [data.external.fetch]
+}
+
+run "a_swarm_places_tasks_by_itself" {
+  command = plan
+  variables {
+    engine    = "swarm"
+    registry  = "registry.example:5000"
+    placement = { host = "a", hosts = ["a"] }
+  }
+  expect_failures = [data.external.fetch]
+}
+
+run "a_swarms_keys_are_its_secrets" {
+  command = plan
+  variables {
+    engine            = "swarm"
+    registry          = "registry.example:5000"
+    identity_delivery = "memory"
+  }
+  expect_failures = [data.external.fetch]
+}

@@ -311,3 +311,19 @@ run "a_relative_folder_of_certificates_is_refused" {
   }
   expect_failures = [var.docker_cert_path]
 }
+
+run "an_engine_that_there_is_not_is_refused" {
+  command = plan
+  variables {
+    engine = "kubernetes"
+  }
+  expect_failures = [var.engine]
+}
+
+run "a_registry_with_a_scheme_is_refused" {
+  command = plan
+  variables {
+    registry = "https://registry.example"
+  }
+  expect_failures = [var.registry]
+}

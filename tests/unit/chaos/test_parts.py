@@ -27,7 +27,7 @@ RESULT: dict[str, Any] = {
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(report, "DOCS", tmp_path)
-    for page in ("reliability.md", "hosts.md"):
+    for page in ("reliability.md", "hosts.md", "swarm.md"):
         (tmp_path / page).write_text((report_docs() / page).read_text())
     return tmp_path / "reliability.md"
 
@@ -101,3 +101,18 @@ def test_the_docs_say_what_a_killed_host_cost_and_when_it_left_rotation() -> Non
     assert "| a host killed | 27 / 5,400, 27 / 5,400 | 27 / 5,400, 27 / 5,400 | 0.50 % | 9 | 3.2 | – |" in text
     assert "| web | a | SERVING |" in text
     assert "The plan after all of it is empty." in text
+
+
+def test_the_docs_say_when_a_swarm_had_everything_running_again_and_why_it_took_a_version_back() -> None:
+    groups = {f"{path}|{kind}": GROUP for path in ("caller", "edge") for kind in ("HTTP", "gRPC")}
+    killed = {"name": "a host killed", "path": "both", "groups": groups, "change": {"rescheduled_after": 24.5}}
+    bad = {
+        "name": "bad",
+        "path": "both",
+        "groups": groups,
+        "change": {"seconds": 61.2, "reason": "web is not healthy: x"},
+    }
+    text = report.swarm([{**killed, "out_of_rotation_after": 1.9}, bad])
+    assert "| 1.9 | 24.5 | – |" in text
+    assert "| – | – | 61 |" in text
+    assert "said: `web is not healthy: x`" in text
