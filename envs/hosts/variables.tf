@@ -130,6 +130,13 @@ variable "registry" {
   }
 }
 
+variable "registry_login" {
+  description = "Whether that registry wants a login of those who pull, too: the hosts are then given the one of this user's Docker configuration."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "otlp_endpoint" {
   description = "OTLP collector for the apps' traces. Empty: OTLP/JSON lines on their stdout."
   type        = string

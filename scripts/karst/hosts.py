@@ -149,7 +149,7 @@ def terraform(
     pods = ", ".join(f'"{host.name}" = module.pods_{host.name}.pods' for host in serving if engine == "docker")
     made: dict[str, Any] = {
         "//": "Written by scripts/hosts from the list of hosts: change that list, not this file.",
-        "provider": {"docker": [_provider(host, first if host.down else host) for host in hosts]},
+        "provider": {"docker": [_provider(host, first if host.down else host, engine) for host in hosts]},
         "resource": {"docker_network": {"mesh": _overlay(first, stack)}},
         "module": module,
         "output": {
@@ -196,13 +196,19 @@ def _services(host: Host, stack: str, modules: str, *names: str) -> dict[str, An
     }
 
 
-def _provider(host: Host, asked: Host) -> dict[str, str]:
+def _provider(host: Host, asked: Host, engine: str) -> dict[str, Any]:
     """A provider that asks the engine of ``asked``.
 
     Terraform wants a provider that answers even to forget what a dead host had. Another host's engine knows none of it.
+    A Swarm hands the login that it is given with a service to every host that pulls the service's image.
     """
-    made = {"alias": host.name, "host": asked.docker_host}
-    return {**made, "cert_path": asked.cert_path} if asked.cert_path else made
+    made: dict[str, Any] = {"alias": host.name, "host": asked.docker_host}
+    if asked.cert_path:
+        made["cert_path"] = asked.cert_path
+    if engine == "swarm":
+        each = '${var.registry_login ? [split("/", var.registry)[0]] : []}'
+        made["dynamic"] = {"registry_auth": {"for_each": each, "content": {"address": "${registry_auth.value}"}}}
+    return made
 
 
 def _overlay(first: Host, stack: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
         Cluster.borrowed(3) as cluster,
         cluster.registry(Path(folder) / "registry") as registry,
     ):
-        stage = SwarmStage(Path(folder) / "stack", cluster, registry)
+        stage = SwarmStage(Path(folder) / "stack", cluster, registry, Path(folder) / "registry" / "docker")
         try:
             yield kept({"name": "first apply", "path": "", **stage.first()})
             yield {"name": "who answers", "path": "", **stage.answers()}
@@ -41,10 +41,12 @@ def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
 
 
 class SwarmStage(Stage):
-    """The same services as tasks of the Swarm, with their images in a registry."""
+    """The same services as tasks of the Swarm, with their images in a registry; ``login`` is a Docker configuration."""
 
-    def __init__(self, home: Path, cluster: Cluster, registry: str) -> None:
-        super().__init__(home, cluster, mode="swarm", registry=registry, gate_timeout=GATE_SECONDS)
+    def __init__(self, home: Path, cluster: Cluster, registry: str, login: Path) -> None:
+        variables = {"registry": registry, "registry_login": True, "gate_timeout": GATE_SECONDS}
+        super().__init__(home, cluster, mode="swarm", **variables)
+        self.spread.env["DOCKER_CONFIG"] = str(login)
 
     # ----------------------------------------------------------------------------------------------- where things are
     @property

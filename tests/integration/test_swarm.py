@@ -44,7 +44,7 @@ def stage(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("swarm")
     os.environ[CANARY] = secrets.token_hex(24)
     with cluster.registry(folder / "registry") as registry:
-        stage = SwarmStage(folder / "stack", cluster, registry)
+        stage = SwarmStage(folder / "stack", cluster, registry, folder / "registry" / "docker")
         entries = json.loads(stage.kit.list_file.read_text())
         stage.kit.write_list([{**one, "secrets": [CANARY]} for one in entries])
         try:

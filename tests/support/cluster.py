@@ -69,8 +69,8 @@ class Cluster:
 
     @contextlib.contextmanager
     def registry(self, folder: Path) -> Iterator[str]:
-        """A registry that all hosts reach, and take without TLS; yields host and port."""
-        with registry.registry(folder, SWITCH, self.switch) as address:
+        """A registry that all hosts reach and take without TLS; yields host and port. ``folder``/docker has a login."""
+        with registry.registry(folder, SWITCH, self.switch, f"karst:{secrets.token_hex(8)}") as address:
             yield address
 
     def power_on(self, number: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,11 @@ storage:
   delete: {{enabled: true}}
 http: {{addr: "{address}:{port}"}}
 """
+LOGIN = """\
+auth: {{htpasswd: {{realm: karst, path: {folder}/htpasswd}}}}
+"""
+# bcrypt, the only kind that the registry takes; libcrypt has it.
+HASH = "import crypt, sys; print(crypt.crypt(sys.argv[1], crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))"
 
 
 def program() -> str:
@@ -42,11 +50,23 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, address: str = "127.0.0.1", namespace: str = "") -> Iterator[str]:
-    """Serve from ``folder``, in a network namespace if one is given; yields host and port."""
+def registry(folder: Path, address: str = "127.0.0.1", namespace: str = "", login: str = "") -> Iterator[str]:
+    """Serve from ``folder``, in a network namespace if one is given; yields host and port.
+
+    With ``login`` (``user:password``) it is for those who have it, as the Docker configuration ``folder``/docker does.
+    """
     (port,) = free_ports(1)
     folder.mkdir(parents=True)
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port, address=address))
+    config = CONFIG + (LOGIN if login else "")
+    (folder / "config.yml").write_text(config.format(folder=folder, port=port, address=address))
+    if login:
+        user, _, password = login.partition(":")
+        command = [sys.executable, "-W", "ignore", "-c", HASH, password]
+        hashed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        (folder / "htpasswd").write_text(f"{user}:{hashed}\n")
+        known = {"auths": {f"{address}:{port}": {"auth": base64.b64encode(login.encode()).decode()}}}
+        (folder / "docker").mkdir()
+        (folder / "docker" / "config.json").write_text(json.dumps(known))
     prefix = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*prefix, program(), "serve", folder / "config.yml"], stdout=log, stderr=log)

@@ -28,6 +28,7 @@ class Spread:
         mode: `docker` or `swarm`, what `scripts/hosts --engine` is told.
         kit: name, folders and ports of the stack; its `iac` is not for several hosts.
         root: a copy of envs/hosts, so that the checkout stays as it is.
+        env: added to the environment of each command.
         down: names of hosts that the list calls so.
         drain: the same.
     """
@@ -40,6 +41,7 @@ class Spread:
         self.root.mkdir()
         for path in (ROOT / "envs" / "hosts").glob("*.tf"):
             shutil.copy2(path, self.root)
+        self.env: dict[str, str] = {}
         self.down: set[str] = set()
         self.drain: set[str] = set()
         values = {
@@ -112,7 +114,7 @@ class Spread:
         done = subprocess.run(
             [*self.door.prefix, *command],
             cwd=self.kit.home,
-            env={**os.environ, **env},
+            env={**os.environ, **env, **self.env},
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from karst import hosts, hosts_cli
+from karst.containers import Member
 from karst.errors import KarstError, UsageError
 from karst.hosts import Host
 
@@ -99,7 +101,8 @@ def test_every_setting_of_one_host_is_one_of_several_and_reaches_the_modules(tmp
         for root in (local, several)
     ]
     del rules[0]["stack"]
-    del rules[1]["registry"]  # for the engine `swarm`
+    for name in ("registry", "registry_login"):  # for the engine `swarm`
+        del rules[1][name]
     assert rules[0] == rules[1]
     found = made(*THREE, folder=tmp_path)["module"]
     given = " ".join(str(value) for value in [*found["pods_a"].values(), *found["edge_a"].values()])
@@ -118,6 +121,7 @@ def test_a_swarm_places_the_services_of_one_module_and_each_host_has_an_edge(tmp
     assert "placement" not in tasks
     assert "identity_delivery" not in tasks, "keys are the Swarm's secrets"
     assert found["module"]["edge_a"]["identity_delivery"] == "${var.identity_delivery}"
+    assert "registry_login" in found["provider"]["docker"][0]["dynamic"]["registry_auth"]["for_each"]
     assert found["output"]["services"]["value"] == "${module.tasks.services}"
     assert [one["from"] for one in found["removed"]] == ["module.edge_c"]
     hosts.write(listed, "shop", tmp_path, engine="swarm")
@@ -205,3 +209,22 @@ def test_a_host_must_be_in_the_swarm_and_the_first_a_manager(
     host = Host("a", "ssh://a")
     assert words in hosts_cli.problem(host, [host])
     assert bool(hosts_cli.problem(host, [host])) is bool(words)
+
+
+def test_a_host_that_is_back_keeps_the_tasks_that_its_swarm_sees_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[str] = []
+
+    def member(role: str) -> Member:
+        return Member(role, role, "web", role, "", "", "running", 0, role)
+
+    def remove(_docker: Any, members: list[Member]) -> list[str]:
+        removed.extend(one.role for one in members)
+        return []
+
+    monkeypatch.setattr(hosts_cli, "engine", lambda host: contextlib.nullcontext())
+    monkeypatch.setattr(
+        hosts_cli.containers, "members", lambda docker, stack: list(map(member, ("edge", "task", "pod")))
+    )
+    monkeypatch.setattr(hosts_cli.leftovers, "remove", remove)
+    hosts_cli.clear(Host("a", "ssh://a"), "shop")
+    assert removed == ["edge", "pod"]
