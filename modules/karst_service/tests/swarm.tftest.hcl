@@ -75,7 +75,7 @@ override_data {
 }
 
 override_data {
-  target = data.external.tasks[0]
+  target = data.external.tasks
   values = {
     result = {
       services = <<-JSON
