@@ -95,6 +95,8 @@ def problem(host: Host, asked: Sequence[Host]) -> str:
         return (
             f"host `{host.name}` is in no Swarm (`docker swarm join` makes it a member), so it cannot share a network"
         )
+    if swarm.get("Error"):
+        return f"the Swarm of host `{host.name}` is not well: {swarm['Error']}"
     first = next(one for one in asked if one.serves)
     if host is first and not swarm["ControlAvailable"]:
         return f"host `{host.name}` is no manager of the Swarm, and the first host that serves makes the network"

@@ -121,6 +121,7 @@ class SwarmStage(Stage):
     def back(self, _traffic: Traffic) -> dict[str, Any]:
         """Nothing moves to a host that is back; the next roll-out uses it again."""
         self.spread.cluster.power_on(self.spread.names.index(self.lost) + 1)
+        self.spread.cluster.settle()
         self.spread.down.clear()
         self.lost = ""
         return {**self.roll(_traffic), "pods": self.places()}

@@ -12,6 +12,7 @@ import fcntl
 import secrets
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,6 +83,17 @@ class Cluster:
         """Pull the plugs of a host, that of the network first: nobody is told that it goes."""
         subprocess.run(["ip", "-n", self.switch, "link", "set", f"port{number}", "down"], check=True)
         self.hosts[number - 1].power_off()
+
+    def settle(self, seconds: float = 120) -> None:
+        """Wait until the Swarm has a leader and all its managers: one that is back can make them vote again."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(AssertionError):  # nothing is answered without a leader
+                rows = self.hosts[0].docker("node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}").splitlines()
+                if sorted(rows) == ["Ready Leader"] + ["Ready Reachable"] * (len(self.hosts) - 1):
+                    return
+            assert time.monotonic() < end, "the Swarm is not whole again"
+            time.sleep(1)
 
     def close(self) -> None:
         """Remove containers and networks, leave the Swarm, and stop everything; images stay on the disks."""

@@ -86,7 +86,7 @@ class Spread:
         begin = time.monotonic()
         done = self.hosts("apply", "-auto-approve", "-no-color", check=check)
         took = round(time.monotonic() - begin, 1)
-        return {"seconds": took, "exit": done.returncode, "said": (done.stdout + done.stderr).splitlines()[-60:]}
+        return {"seconds": took, "exit": done.returncode, "said": (done.stdout + done.stderr).splitlines()[-200:]}
 
     def pending(self) -> int:
         """Exit code of a plan: 0 when the next apply would change nothing, 2 when it would."""

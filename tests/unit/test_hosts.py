@@ -200,6 +200,7 @@ def test_a_host_that_does_not_answer_is_named_and_nothing_is_written(tmp_path: P
         ({"LocalNodeState": "active", "ControlAvailable": True}, ""),
         ({"LocalNodeState": "inactive", "ControlAvailable": False}, "is in no Swarm"),
         ({"LocalNodeState": "active", "ControlAvailable": False}, "is no manager"),
+        ({"LocalNodeState": "active", "ControlAvailable": True, "Error": "no leader"}, "is not well: no leader"),
     ],
 )
 def test_a_host_must_be_in_the_swarm_and_the_first_a_manager(
