@@ -107,7 +107,8 @@ data "external" "tasks" {
 resource "docker_service" "task" {
   for_each = local.in_tasks
 
-  name = "${var.stack}-${each.key}"
+  # As `docker stack` names them: a `-` would make the names of two stacks meet.
+  name = "${var.stack}_${each.key}"
 
   task_spec {
     container_spec {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from karst.swarm.rollout import name_of
 from tests.chaos.hosts import REPLICAS, Stage, kept
 from tests.chaos.stage import CALLED, CRASH
 from tests.chaos.traffic import Traffic
@@ -77,7 +78,7 @@ class SwarmStage(Stage):
         """Of each called service, the tasks that are to run and do, which takes a passed health check."""
         found = {}
         for service in CALLED:
-            name = f"{self.kit.stack}-{service}"
+            name = name_of(self.kit.stack, service)
             options = ("--filter", "desired-state=running", "--format", "{{.CurrentState}}")
             rows = self.spread.door.docker("service", "ps", name, *options).splitlines()
             found[service] = sum(row.startswith("Running") for row in rows)

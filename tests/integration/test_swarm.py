@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from karst.swarm.rollout import name_of
 from tests.chaos.hosts import REPLICAS
 from tests.chaos.scenario import lost
 from tests.chaos.swarm import APP, SwarmStage
@@ -94,7 +95,7 @@ def test_no_key_and_no_secret_is_anywhere_but_in_its_task(stage: SwarmStage) -> 
     (stage.spread.root / "saved.tfplan").unlink()
     said += [path.read_bytes() for path in stage.spread.root.glob("*.tfstate*")]
     assert any(b"docker_service" in text for text in said), "the state was looked at"
-    services = [f"{stage.kit.stack}-{name}" for name in ("web", "rpc", "caller")]
+    services = [name_of(stage.kit.stack, name) for name in ("web", "rpc", "caller")]
     said.append(door.docker("service", "inspect", *services).encode())
     tasks = door.docker("service", "ps", "--quiet", *services).split()
     said.append(door.docker("inspect", *tasks).encode())

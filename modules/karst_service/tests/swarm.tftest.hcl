@@ -104,7 +104,7 @@ run "tasks" {
     error_message = "The nodes take the images from the registry."
   }
   assert {
-    condition     = docker_service.task["alpha"].name == "karst-alpha" && one(docker_service.task["alpha"].mode[0].replicated).replicas == 3 && one(docker_service.task["beta"].mode[0].replicated).replicas == 1
+    condition     = docker_service.task["alpha"].name == "karst_alpha" && one(docker_service.task["alpha"].mode[0].replicated).replicas == 3 && one(docker_service.task["beta"].mode[0].replicated).replicas == 1
     error_message = "One service each, under the stack's name, with its replicas."
   }
   assert {

@@ -96,7 +96,7 @@ def wait(docker: Any, stack: str, service: str, rollout: str, gate_timeout: floa
 
 def await_end(docker: Any, stack: str, service: str) -> None:
     """Where the service is gone: wait until its tasks are too, because its network cannot go before them."""
-    if docker.api.services(filters={"name": f"{stack}-{service}"}):
+    if any(row["Spec"]["Name"] == name_of(stack, service) for row in docker.api.services()):
         return
     end = time.monotonic() + END_SECONDS
     while time.monotonic() < end:
@@ -114,8 +114,13 @@ def await_end(docker: Any, stack: str, service: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def name_of(stack: str, service: str) -> str:
+    """What modules/karst_service/tasks.tf calls the Swarm's service."""
+    return f"{stack}_{service}"
+
+
 def _look(docker: Any, stack: str, service: str) -> Look:
-    name = f"{stack}-{service}"
+    name = name_of(stack, service)
     return Look(docker.api.inspect_service(name), docker.api.tasks(filters={"service": name}))
 
 

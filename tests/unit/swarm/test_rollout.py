@@ -62,7 +62,7 @@ class FakeApi:
         self.log = log
 
     def inspect_service(self, name: str) -> Any:
-        assert name == "shop-web"
+        assert name == "shop_web"
         return self.looks[0].service
 
     def tasks(self, filters: dict[str, str] | None = None) -> Any:
@@ -86,6 +86,8 @@ class FakeApi:
 
 
 class FakeDocker:
+    """A client of it."""
+
     def __init__(self, looks: list[Look], log: bytes = b"") -> None:
         self.api = FakeApi(looks, log)
 
@@ -155,3 +157,29 @@ def test_a_task_without_a_place_is_told_when_the_time_is_up(monkeypatch: pytest.
 def test_of_a_node_that_does_not_answer_there_is_no_log() -> None:
     err = refused(look(), look(task(1, NEW, "failed", "shutdown", "gone")), log=b"")
     assert "last" not in err.message
+
+
+def test_a_service_that_is_gone_is_waited_for_until_no_living_node_runs_its_tasks() -> None:
+    """Of two stacks' services with one name, and of a node that is down, nothing is waited for."""
+
+    def row(stack: str, node: str, state: str) -> dict[str, Any]:
+        labels = {"karst.stack": stack, "karst.service": "web"}
+        return {"NodeID": node, "Spec": {"ContainerSpec": {"Labels": labels}}, "Status": {"State": state}}
+
+    class Api:
+        left = [[row("shop", "n1", "running")], [row("shop", "n1", "shutdown")]]
+        looks = 0
+
+        def services(self) -> Any:
+            return [{"Spec": {"Name": "shop_web2"}}]
+
+        def nodes(self) -> Any:
+            return [{"ID": "n1", "Status": {"State": "ready"}}, {"ID": "n2", "Status": {"State": "down"}}]
+
+        def tasks(self) -> Any:
+            self.looks += 1
+            return [*self.left.pop(0), row("shop", "n2", "running"), row("other", "n1", "running")]
+
+    docker = type("Docker", (), {"api": Api()})()
+    rollout.await_end(docker, "shop", "web")
+    assert docker.api.looks == 2
