@@ -208,7 +208,7 @@ def hosts(found: list[dict[str, Any]], again: bool = False) -> str:
 
 def swarm(found: list[dict[str, Any]]) -> str:
     """The same for a Swarm's tasks, which it starts again elsewhere by itself."""
-    said = [one["change"]["reason"] for one in found if "reason" in one["change"]]
+    said = [one["change"]["reason"] for one in found if one["change"].get("reason")]
     words = f"\nWhat the apply of the version that does not come up said: `{said[-1]}`\n" if said else ""
     return hosts(found, again=True) + words
 

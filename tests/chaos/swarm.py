@@ -92,8 +92,9 @@ class SwarmStage(Stage):
             (self.kit.home / service / "main.py").write_text(f"# {self._number}\n{CRASH}")
         try:
             said = self.spread.apply(check=1)
-            lines = [line for line in said["said"] if "is not healthy: " in line]
-            return {**said, "reason": lines[-1].partition("(local-exec): ")[2] if lines else ""}
+            # Terraform says it twice, and breaks the lines of the second time.
+            whole = [line for line in said["said"] if "(local-exec): web is not healthy: " in line]
+            return {**said, "reason": whole[0].partition("(local-exec): ")[2] if whole else ""}
         finally:
             for service, text in before.items():
                 (self.kit.home / service / "main.py").write_text(text)
