@@ -12,6 +12,7 @@ locals {
 
   made_pods     = { for key, pod in docker_container.pod : key => { id = pod.id, name = pod.name } }
   made_apps     = { for key, app in docker_container.app : key => app.id }
+  made_tasks    = { for name, task in docker_service.task : name => task.id }
   made_sidecars = { for key, sidecar in docker_container.sidecar : key => sidecar.id }
   addresses     = { for key, pod in docker_container.pod : key => try(pod.network_data[0].ip_address, "") } # stopped: none
 }

@@ -59,7 +59,7 @@ locals {
 resource "terraform_data" "supplies" {
   for_each = local.in_tasks
 
-  triggers_replace = [docker_image.app[each.key].image_id, local.image_names[each.key], local.task_secrets[each.key]]
+  triggers_replace = [local.app_images[each.key], local.image_names[each.key], local.task_secrets[each.key]]
 
   # What a destroy needs may come from here alone.
   input = {
@@ -91,7 +91,7 @@ resource "terraform_data" "supplies" {
   }
 
   # Of all services: a build that fails then fails before any task has been touched.
-  depends_on = [docker_image.app]
+  depends_on = [local.app_images]
 }
 
 # The ids of the secrets and the digests of the images. Read at apply where supplies change, else at plan.
@@ -241,7 +241,7 @@ resource "docker_service" "task" {
 resource "terraform_data" "rollout" {
   for_each = local.in_tasks
 
-  triggers_replace = [docker_service.task[each.key].id, local.rollouts[each.key]]
+  triggers_replace = [local.made_tasks[each.key], local.rollouts[each.key]]
 
   provisioner "local-exec" {
     command     = "exec \"$KARST_SWARM\" wait"
