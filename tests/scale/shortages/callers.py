@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from karst import containers
 from tests.scale import mocked, plan, results, services
 from tests.scale.shortages.bench import STACK
 from tests.support import images
@@ -62,7 +63,12 @@ def refusal(kit: Kit, answers: dict[str, dict[str, str]], callers: int | None) -
 
 def engines_words() -> str:
     """What Docker says of a variable that is a byte too long."""
+    import docker.errors
+
     too_long = "X=" + "x" * (VARIABLE - 2)
-    command = ["docker", "run", "--rm", "--env-file", "/dev/stdin", images.base(), "true"]
-    done = subprocess.run(command, input=too_long, capture_output=True, text=True, timeout=60, check=False)
-    return done.stderr.strip().splitlines()[0].rpartition(": ")[0].rpartition(": ")[2]
+    with containers.engine() as connection:
+        try:
+            connection.containers.run(images.base(), "true", environment=[too_long], remove=True)
+        except docker.errors.ContainerError as err:
+            return str(err.stderr.decode().strip().rpartition(": ")[2])
+    return "nothing"
