@@ -70,5 +70,6 @@ def engines_words() -> str:
         try:
             connection.containers.run(images.base(), "true", environment=[too_long], remove=True)
         except docker.errors.ContainerError as err:
-            return str(err.stderr.decode().strip().rpartition(": ")[2])
+            said = err.stderr or b""  # bytes, whatever the library's types say
+            return (said.decode() if isinstance(said, bytes) else said).strip().rpartition(": ")[2]
     return "nothing"
