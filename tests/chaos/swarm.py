@@ -10,7 +10,7 @@ from typing import Any
 
 from karst.swarm.rollout import name_of
 from tests.chaos.hosts import REPLICAS, Stage, kept
-from tests.chaos.stage import CALLED, CRASH
+from tests.chaos.stage import CALLED, CRASH, write_app
 from tests.chaos.traffic import Traffic
 from tests.support.cluster import Cluster
 
@@ -33,6 +33,7 @@ def run(paths: list[str], only: str = "") -> Iterator[dict[str, Any]]:
             yield kept(stage.watch("rolling deploy over the hosts", stage.roll))
             yield kept(stage.watch("a version that does not come up", stage.bad))
             stage.spread.apply(check=0)
+            stage.aim()
             yield kept(stage.watch("a host killed", stage.kill, least=60))
             yield kept(stage.watch("a deploy without it (`down: true`)", stage.move))
             yield kept(stage.watch("the host is back, and a deploy", stage.back))
@@ -84,7 +85,25 @@ class SwarmStage(Stage):
             found[service] = sum(row.startswith("Running") for row in rows)
         return found
 
+    @property
+    def victim(self) -> str:
+        """Of the hosts that neither Terraform nor the load is on, the one with most of what the load asks for."""
+        places = self.places()
+        others = [name for name in self.alive if name not in (self.spread.names[0], self.caller_host)]
+        return max(others, key=lambda name: len(places.get(name, {}).get("web", [])))
+
     # ---------------------------------------------------------------------------------------------------- what is done
+    def aim(self) -> None:
+        """See to it that the host to be killed has a task of `web`: a roll-out may leave three tasks on two hosts."""
+        for _ in range(4):
+            if self.places().get(self.victim, {}).get("web"):
+                return
+            self._number += 1
+            for service in CALLED:
+                write_app(self.kit.home / service, service, f"v{self._number}")
+            self.spread.apply()
+        raise AssertionError(f"no task of web is on a host that may be killed: {self.places()}")
+
     def bad(self, _traffic: Traffic) -> dict[str, Any]:
         """A version that ends at once: the Swarm takes it back, and the apply says why. Then the code is as it was."""
         before = {service: (self.kit.home / service / "main.py").read_text() for service in CALLED}

@@ -181,6 +181,7 @@ def leaf(stage: SwarmStage) -> x509.Certificate:
 
 
 def test_a_killed_host_leaves_rotation_in_seconds_and_its_tasks_start_elsewhere(stage: SwarmStage) -> None:
+    stage.aim()
     result = stage.watch("kill", stage.kill, least=60)
     counted = [result["groups"][name] for name in ("caller|HTTP", "caller|gRPC", "edge|HTTP")]
     failed, sent = (sum(group[key] for group in counted) for key in ("failed", "sent"))
@@ -195,7 +196,6 @@ def test_without_the_dead_host_and_with_it_again_a_deploy_loses_no_request(stage
     assert lost(stage.watch("move", stage.move)) == 0
     result = stage.watch("back", stage.back)
     assert lost(result) == 0, result["failures"][:20]
-    assert all(set(services) >= {"web", "rpc"} for services in stage.places().values())
     assert sorted(stage.places()) == ["a", "b", "c"], "the next roll-out uses a host that is back"
     assert stage.spread.pending() == 0
 
