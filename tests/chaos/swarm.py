@@ -96,6 +96,7 @@ class SwarmStage(Stage):
     def aim(self) -> None:
         """See to it that the host to be killed has a task of `web`: a roll-out may leave three tasks on two hosts."""
         for _ in range(4):
+            time.sleep(15)  # what drains is still listed
             if self.places().get(self.victim, {}).get("web"):
                 return
             self._number += 1
