@@ -32,6 +32,8 @@ POLL_SECONDS_ELSEWHERE = 0.5  # each question there starts a process in the edge
 #: How often the engine is asked whether it keeps starting the app again, and from how many starts on it is given up.
 LOOK_SECONDS = 1.0
 TRIES = 3
+#: How long a pod may not be let through until it is put back into rotation: an earlier gate may have refused it.
+BACK_SECONDS = 3.0
 LOG_LINES = 15
 
 
@@ -145,6 +147,7 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
     from karst.probe import probe, ready
 
     look_at = time.monotonic() + LOOK_SECONDS if gate.own_image else float("inf")
+    back_at = time.monotonic() + BACK_SECONDS
     where: dict[str, Any] = {
         "sni": pod.name,
         "address": pod.address,
@@ -155,6 +158,9 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
         health = probe(gate.service, **where, words=False)
         if health.healthy and (not health.app_port or ready(gate.service, **where)):
             return health
+        if time.monotonic() >= back_at:  # whatever it answers: the edge asks nobody who is out of rotation
+            back_at = float("inf")
+            into_rotation(gate, pod)
         if time.monotonic() >= look_at:
             look_at = time.monotonic() + LOOK_SECONDS
             with containers.engine() as docker:
@@ -168,6 +174,29 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
         reason = f"the app listens on port {health.app_port}, and its sidecar does not get through to it"
         return dataclasses.replace(health, status="NOT_SERVING", reason=reason)
     return health
+
+
+# Nothing where the sidecar is not drained.
+_BACK = """
+import os, socket
+if os.path.exists("/run/karst/drained"):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(2)
+        client.connect("/run/karst/admin.sock")
+        head = "Host: admin\\r\\nConnection: close\\r\\nContent-Length: 0\\r\\n\\r\\n"
+        client.sendall(f"POST /healthcheck/ok HTTP/1.1\\r\\n{head}".encode())
+        client.recv(65536)
+    os.unlink("/run/karst/drained")
+"""
+
+
+def into_rotation(gate: Gate, pod: Pod) -> None:
+    """Undo what an earlier gate did that refused this pod: when the apply is run again, Terraform makes no new one."""
+    with containers.engine() as docker:
+        for member in containers.members(docker, gate.stack, gate.service):
+            if member.role == "sidecar" and member.pod_id == pod.id and member.state == "running":
+                execution = docker.api.exec_create(member.id, ["python3", "-IS", "-c", _BACK])
+                docker.api.exec_start(execution["Id"], detach=False)
 
 
 def to_withdraw(gate: Gate, found: list[containers.Member], refused: list[Pod]) -> set[str]:

@@ -102,3 +102,23 @@ def test_a_crashing_version_leaves_the_old_one_serving_and_others_deployed(tmp_p
         assert "the database is gone" not in kit.iac("logs", "--service", "web", "--since", "0s").stdout
     finally:
         kit.iac("destroy", "--yes", check=None)
+
+
+LATE = HELLO.replace("def main():", "def main():\n    import time\n\n    time.sleep(14)\n", 1)
+
+
+def test_a_version_that_was_refused_for_being_late_is_let_through_by_the_next_deploy(tmp_path: Path) -> None:
+    """The gate took its pod out of rotation, and the next apply, which makes no new one, puts it back."""
+    kit = Kit(tmp_path / "kit", env={"KARST_GATE_TIMEOUT": "5"})
+    (kit.home / "web").mkdir()
+    (kit.home / "web" / "main.py").write_text(LATE)
+    kit.write_list([{"slug": "dir:web", "expose": True}])
+    try:
+        kit.deploy(check=5)
+        pods = kit.pods()
+        kit.env["KARST_GATE_TIMEOUT"] = "40"
+        kit.deploy()
+        assert kit.pods() == pods
+        assert _ask(kit) == b"version one"
+    finally:
+        kit.iac("destroy", "--yes", check=None)

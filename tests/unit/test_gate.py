@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from karst import containers, gate
 from karst.gate import Gate, Pod, crashing
 from karst.probe import Health
 
@@ -68,3 +75,73 @@ def test_an_app_that_keeps_ending_has_failed_with_the_engines_word_for_it(
 ) -> None:
     found = crashing(GATE, POD, Docker({"RestartCount": 3, "State": state}), STARTING)
     assert (found.status, found.reason, found.exit_code) == ("FAILED", reason, code)
+
+
+class Executing:
+    """An engine with the sidecars of two pods; it notes in which of them something is run."""
+
+    def __init__(self) -> None:
+        self.api, self.run_in = self, []  # type: ignore[var-annotated]
+
+    def containers(self, **_: Any) -> list[dict[str, Any]]:
+        labels = {"karst.service": "web", "karst.stack": "s", "karst.role": "sidecar"}
+        row = {"Names": ["/x"], "State": "running", "Created": 1, "Labels": labels}
+        return [{**row, "Id": f"s{n}", "HostConfig": {"NetworkMode": f"container:p{n}"}} for n in (0, 1)]
+
+    def exec_create(self, identifier: str, _: list[str]) -> dict[str, str]:
+        self.run_in.append(identifier)
+        return {"Id": "e"}
+
+    def exec_start(self, *_: str, detach: bool) -> None:
+        assert not detach
+
+
+def _waits(monkeypatch: pytest.MonkeyPatch, *, drained: bool) -> list[str]:
+    """Let a gate wait for a pod that nobody is let through to while it is drained; return where something was run."""
+    docker = Executing()
+
+    @contextlib.contextmanager
+    def engine() -> Iterator[Executing]:
+        yield docker
+
+    monkeypatch.setattr(containers, "engine", engine)
+
+    def probe(*_: Any, **__: Any) -> Health:
+        return Health("web", "UNREACHABLE" if drained and not docker.run_in else "SERVING", app_port=8000)
+
+    monkeypatch.setattr("karst.probe.probe", probe)
+    monkeypatch.setattr("karst.probe.ready", lambda *_, **__: True)
+    monkeypatch.setattr(gate, "BACK_SECONDS", 0.15)
+    only = Gate("web", "s", (POD,), Path("/s"), "karst.local", 10)
+    assert gate.wait(only)["p1"].healthy
+    return docker.run_in
+
+
+def test_a_pod_that_stays_out_of_rotation_is_put_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier gate refused it; in a first deploy, which is ready at once, nothing is run."""
+    assert _waits(monkeypatch, drained=True) == ["s1"]
+    assert _waits(monkeypatch, drained=False) == []
+
+
+def test_what_puts_a_pod_back_asks_envoy_and_forgets_the_drain(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    class Admin(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline())
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    program = gate._BACK.replace("/run/karst", str(tmp_path))
+    with socketserver.UnixStreamServer(str(tmp_path / "admin.sock"), Admin) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            subprocess.run([sys.executable, "-IS", "-c", program], check=True)
+            assert asked == [], "it is not drained"
+            (tmp_path / "drained").touch()
+            subprocess.run([sys.executable, "-IS", "-c", program], check=True)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == [b"POST /healthcheck/ok HTTP/1.1\r\n"]
+    assert not (tmp_path / "drained").exists()
