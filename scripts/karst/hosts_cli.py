@@ -78,11 +78,13 @@ def terraform(root: Path, arguments: Sequence[str]) -> int:
 def clear(host: Host, stack: str) -> None:
     """Remove what a host that was down has of the stack: it is in no state, and has names that are needed.
 
-    Not a Swarm's tasks, which it sees to by itself.
+    Not a Swarm's tasks, which it sees to by itself. With the containers go the volumes that their keys were in.
     """
     with engine(host) as docker:
         for gone in leftovers.remove(docker, [m for m in containers.members(docker, stack) if m.role != "task"]):
             print(f"{host.name} is back: removed what it had: {gone}")
+        for volume in docker.volumes.list(filters={"label": f"{containers.STACK}={stack}"}):
+            volume.remove()
 
 
 def problem(host: Host, asked: Sequence[Host]) -> str:

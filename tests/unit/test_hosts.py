@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hcl2
@@ -212,7 +213,9 @@ def test_a_host_must_be_in_the_swarm_and_the_first_a_manager(
     assert bool(hosts_cli.problem(host, [host])) is bool(words)
 
 
-def test_a_host_that_is_back_keeps_the_tasks_that_its_swarm_sees_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_is_back_is_cleared_of_all_but_the_tasks_that_its_swarm_sees_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     removed: list[str] = []
 
     def member(role: str) -> Member:
@@ -222,10 +225,17 @@ def test_a_host_that_is_back_keeps_the_tasks_that_its_swarm_sees_to(monkeypatch:
         removed.extend(one.role for one in members)
         return []
 
-    monkeypatch.setattr(hosts_cli, "engine", lambda host: contextlib.nullcontext())
+    volume = SimpleNamespace(remove=lambda: removed.append("volume"))
+
+    def listed(filters: dict[str, str]) -> list[Any]:
+        assert filters == {"label": "karst.stack=shop"}
+        return [volume]
+
+    docker = SimpleNamespace(volumes=SimpleNamespace(list=listed))
+    monkeypatch.setattr(hosts_cli, "engine", lambda host: contextlib.nullcontext(docker))
     monkeypatch.setattr(
         hosts_cli.containers, "members", lambda docker, stack: list(map(member, ("edge", "task", "pod")))
     )
     monkeypatch.setattr(hosts_cli.leftovers, "remove", remove)
     hosts_cli.clear(Host("a", "ssh://a"), "shop")
-    assert removed == ["edge", "pod"]
+    assert removed == ["edge", "pod", "volume"]
