@@ -191,7 +191,8 @@ def hosts(found: list[dict[str, Any]], again: bool = False) -> str:
     by_name = {one["name"]: one for one in found}
     if "who answers" in by_name:
         asked = by_name["who answers"]["answers"]
-        text += "\nAsked one by one over mTLS, by the pod's own name, at one host's edge:\n\n"
+        whose = "the short id of the task's container" if again else "the pod's own name"
+        text += f"\nAsked one by one over mTLS, by {whose}, at one host's edge:\n\n"
         text += table(
             ["service", "host", "answer"],
             [
