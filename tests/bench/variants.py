@@ -38,7 +38,9 @@ def _some(variants: list[Variant]) -> Iterator[dict[str, Any]]:
         try:
             stage.start([Variant(), *variants], peers=())
             for load in LOADS:
-                said = compare(stage, load, [OURS, *found], ROUNDS)["systems"]
+                made = compare(stage, load, [OURS, *found], ROUNDS)
+                assert not made["failures"], f"{load.name}: {made['failures']}"
+                said = made["systems"]
                 for name, loads in found.items():
                     loads[load.name] = {"deployed": said[OURS], "changed": said[name]}
             yield from ({"name": one.name, "what": one.what, "loads": found[one.name]} for one in variants)

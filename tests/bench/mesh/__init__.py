@@ -42,17 +42,14 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
         try:
             stage.start([Variant()])
             for load in wanted:
-                try:
-                    yield compare(stage, load, [OURS, *PEERS, *([DIRECT] if load.hops == 2 else [])], ROUNDS)
-                except AssertionError as err:
-                    yield {"name": load.name, "error": str(err)[:300]}
+                yield compare(stage, load, [OURS, *PEERS, *([DIRECT] if load.hops == 2 else [])], ROUNDS)
         finally:
             stage.close()
 
 
 def tables(results: list[dict[str, Any]]) -> str:
     """Times, requests a second and CPU, each with the ratio that the aims speak of."""
-    rows = [row for row in results if "error" not in row]
+    rows = [row for row in results if OURS in row.get("systems", {})]
     two, one = ([row for row in rows if row["hops"] == hops] for hops in (2, 1))
     parts = [
         _times("Two sidecars, p50 / p99 in ms at the same rate", [row for row in two if row["rate"]]),
@@ -62,16 +59,21 @@ def tables(results: list[dict[str, Any]]) -> str:
         _cpu("CPU in ms per request of the one proxy", one),
         _failed(rows),
     ]
-    parts += [f"Could not be measured: {row['name']} ({row['error']})." for row in results if "error" in row]
+    parts += [
+        f"Could not be measured: {row['name']}, {system}: {said}."
+        for row in results
+        for system, said in row.get("failures", {}).items()
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
 def pictures(results: list[dict[str, Any]]) -> dict[str, str]:
     """Times and CPU of the three pairs at the lowest rate with the small body."""
-    rows = [row for row in results if "error" not in row and (row["hops"], row["size"], row["rate"]) == (2, SMALL, 500)]
+    pairs = (OURS, *PEERS)
+    alike = [row for row in results if (row.get("hops"), row.get("size"), row.get("rate")) == (2, SMALL, 500)]
+    rows = [row for row in alike if all(pair in row["systems"] for pair in pairs)]
     if not rows:
         return {}
-    pairs = (OURS, *PEERS)
     panels = [
         svg.Panel(
             title,
@@ -94,7 +96,7 @@ def _what(row: dict[str, Any]) -> str:
 
 
 def _systems(rows: list[dict[str, Any]]) -> list[str]:
-    return [name for name in (DIRECT, OURS, *PEERS) if name in rows[0]["systems"]]
+    return [name for name in (DIRECT, OURS, *PEERS) if any(name in row["systems"] for row in rows)]
 
 
 def _times(title: str, rows: list[dict[str, Any]]) -> str:
@@ -103,9 +105,10 @@ def _times(title: str, rows: list[dict[str, Any]]) -> str:
     names, cells = _systems(rows), []
     for row in rows:
         of = row["systems"]
-        ratios = [of[OURS][part] / min(of[peer][part] for peer in PEERS) for part in ("p50", "p99")]
-        times = [f"{of[name]['p50']:.2f} / {of[name]['p99']:.2f}" for name in names]
-        cells.append([_what(row), *times, " / ".join(f"{ratio:.2f}" for ratio in ratios)])
+        peers = [of[peer] for peer in PEERS if peer in of]
+        ratios = [of[OURS][part] / min(peer[part] for peer in peers) for part in ("p50", "p99") if peers]
+        times = [f"{of[name]['p50']:.2f} / {of[name]['p99']:.2f}" if name in of else "–" for name in names]
+        cells.append([_what(row), *times, " / ".join(f"{ratio:.2f}" for ratio in ratios) or "–"])
     return f"{title}:\n\n{reports.table(['load', *names, '× the best pair'], cells)}"
 
 
@@ -115,8 +118,9 @@ def _saturated(rows: list[dict[str, Any]]) -> str:
     names, cells = _systems(rows), []
     for row in rows:
         of = {name: one["per_second"] for name, one in row["systems"].items()}
-        ratio = of[OURS] / max(of[peer] for peer in PEERS)
-        cells.append([_what(row), *(f"{of[name]:,.0f}" for name in names), f"{ratio:.2f}"])
+        best = max((of[peer] for peer in PEERS if peer in of), default=None)
+        ratio = f"{of[OURS] / best:.2f}" if best else "–"
+        cells.append([_what(row), *(f"{of[name]:,.0f}" if name in of else "–" for name in names), ratio])
     title = "Two sidecars, requests a second, as many as go (8 connections; load, proxies and app share the machine)"
     return f"{title}:\n\n{reports.table(['load', *names, '× the best pair'], cells)}"
 
@@ -126,15 +130,16 @@ def _cpu(title: str, rows: list[dict[str, Any]]) -> str:
         return ""
     names, cells = [OURS, *PEERS], []
     for row in rows:
-        of = {name: row["systems"][name]["cpu"] for name in names}
-        ratio = sum(of[OURS]) / sum(of["haproxy"])
-        cells.append([_what(row), *(" + ".join(f"{one:.3f}" for one in of[name]) for name in names), f"{ratio:.2f}"])
+        of = {name: one["cpu"] for name, one in row["systems"].items()}
+        ratio = f"{sum(of[OURS]) / sum(of['haproxy']):.2f}" if "haproxy" in of else "–"
+        used = (" + ".join(f"{one:.3f}" for one in of[name]) if name in of else "–" for name in names)
+        cells.append([_what(row), *used, ratio])
     return f"{title}:\n\n{reports.table(['load', *names, '× haproxy'], cells)}"
 
 
 def _failed(rows: list[dict[str, Any]]) -> str:
     sums = {
-        name: [sum(row["systems"][name][what] for row in rows) for what in ("failed", "sent")]
+        name: [sum(row["systems"][name][what] for row in rows if name in row["systems"]) for what in ("failed", "sent")]
         for name in (OURS, *PEERS)
     }
     said = ", ".join(f"{name} {failed:,} of {sent:,}" for name, (failed, sent) in sums.items())

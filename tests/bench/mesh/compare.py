@@ -29,19 +29,29 @@ class Load:
 
 
 def compare(stage: Stage, load: Load, systems: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Each round asks every system once, in an order that moves on, so that all see the same machine."""
+    """Each round asks every system once, in an order that moves on, so that all see the same machine.
+
+    A system that cannot carry the load says so in ``failures`` and is not asked again.
+    """
     found: dict[str, list[dict[str, Any]]] = {system: [] for system in systems}
+    failures: dict[str, str] = {}
     for number in range(rounds):
         for place in range(len(systems)):
             system = systems[(place + number) % len(systems)]
-            found[system].append(_slice(stage, load, system))
+            if system in failures:
+                continue
+            try:
+                found[system].append(_slice(stage, load, system))
+            except AssertionError as err:
+                failures[system] = str(err)[:300]
     return {
         "name": load.name,
         "hops": load.hops,
         "protocol": load.protocol,
         "size": load.size,
         "rate": load.rate,
-        "systems": {system: _medians(rows) for system, rows in found.items()},
+        "systems": {system: _medians(rows) for system, rows in found.items() if system not in failures},
+        "failures": failures,
     }
 
 

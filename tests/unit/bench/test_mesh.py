@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 
 from tests.bench import cgroups, footprint, mesh, variants
-from tests.bench.mesh.load import due_times
+from tests.bench.mesh.compare import Load, compare
+from tests.bench.mesh.load import Outcome, due_times
 from tests.bench.mesh.stage import Variant
 from tests.bench.mesh.variants import VARIANTS
 from tests.support import envoy
@@ -38,10 +39,11 @@ def _results() -> list[dict[str, Any]]:
     systems = {"karst": one(1.0, 0.3), "haproxy": one(0.8, 0.2), "nginx": one(0.5, 0.1), "direct": one(0.2, 0)}
     full = {"hops": 2, "protocol": "gRPC", "size": 1000, "rate": 0}
     fast = {name: {**said, "per_second": place * 1000} for place, (name, said) in enumerate(systems.items(), 1)}
+    without = {name: said for name, said in systems.items() if name != "haproxy"}
     return [
         {"name": "a", **load, "systems": systems},
         {"name": "b", **full, "systems": fast},
-        {"name": "c", "error": "nobody answered"},
+        {"name": "c", **load, "size": 100_000, "systems": without, "failures": {"haproxy": "nobody answered"}},
     ]
 
 
@@ -50,14 +52,37 @@ def test_the_tables_have_the_ratios_that_the_aims_speak_of() -> None:
     assert "| gRPC, 1 kB, 500/s | 0.20 / 0.40 | 1.00 / 2.00 | 0.80 / 1.60 | 0.50 / 1.00 | 2.00 / 2.00 |" in text
     assert "| gRPC, 1 kB, 500/s | 0.300 + 0.300 | 0.200 + 0.200 | 0.100 + 0.100 | 1.50 |" in text
     assert "| gRPC, 1 kB | 4,000 | 1,000 | 2,000 | 3,000 | 0.33 |" in text
-    assert "Could not be measured: c (nobody answered)." in text
+    assert "| gRPC, 100 kB, 500/s | 0.20 / 0.40 | 1.00 / 2.00 | – | 0.50 / 1.00 | 2.00 / 2.00 |" in text
+    assert "Could not be measured: c, haproxy: nobody answered." in text
     assert "gRPC" in mesh.pictures(_results())["bench-mesh.svg"]
 
 
 def test_nothing_measured_makes_no_tables() -> None:
-    for part in (mesh, variants, footprint):
+    for part in (variants, footprint):
         assert part.tables([{"name": "x", "error": "no engine"}]) == "Could not be measured: x (no engine)."
         assert part.pictures([]) == {}
+    assert mesh.tables([{"name": "x", "systems": {}, "failures": {"karst": "silent"}}]) == (
+        "Could not be measured: x, karst: silent."
+    )
+    assert mesh.pictures([]) == {}
+
+
+def test_a_pair_that_hangs_is_left_out_and_named() -> None:
+    """haproxy's did so with gRPC bodies of 100 kB."""
+
+    class Stage:
+        asked: ClassVar[list[str]] = []
+
+        def load(self, system: str, *_: Any, **__: Any) -> tuple[Outcome, list[float]]:
+            self.asked.append(system)
+            if system == "haproxy":
+                raise AssertionError("requests without an answer")
+            return Outcome(1, 0, 10.0, [1.0]), [0.1]
+
+    made = compare(Stage(), Load(2, "gRPC", 100_000, 200, 1), ["karst", "haproxy"], 3)  # type: ignore[arg-type]
+    assert set(made["systems"]) == {"karst"}
+    assert made["failures"] == {"haproxy": "requests without an answer"}
+    assert Stage.asked.count("haproxy") == 1
 
 
 def test_what_a_variant_changes_is_shown_beside_the_pair_as_deployed() -> None:
