@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,7 +85,26 @@ def clear(host: Host, stack: str) -> None:
         for gone in leftovers.remove(docker, [m for m in containers.members(docker, stack) if m.role != "task"]):
             print(f"{host.name} is back: removed what it had: {gone}")
         for volume in docker.volumes.list(filters={"label": f"{containers.STACK}={stack}"}):
+            if reason := _remove(volume):
+                print(f"{host.name} is back: a volume stays there: {reason}")
+
+
+def _remove(volume: Any) -> str:
+    """Remove it, with some patience: its container may not be gone yet; "" or why it stays."""
+    import docker.errors
+
+    reason = ""
+    for pause in (0.5, 1, 2, 0):
+        try:
             volume.remove()
+        except docker.errors.NotFound:
+            return ""
+        except docker.errors.APIError as err:
+            reason = str(err.explanation or err)
+            time.sleep(pause)
+        else:
+            return ""
+    return reason
 
 
 def problem(host: Host, asked: Sequence[Host]) -> str:

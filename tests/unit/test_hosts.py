@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import docker.errors
 import hcl2
 import pytest
 import yaml
@@ -211,6 +212,20 @@ def test_a_host_must_be_in_the_swarm_and_the_first_a_manager(
     host = Host("a", "ssh://a")
     assert words in hosts_cli.problem(host, [host])
     assert bool(hosts_cli.problem(host, [host])) is bool(words)
+
+
+@pytest.mark.parametrize(("refusals", "told"), [(2, ""), (9, "volume is in use")])
+def test_a_volume_that_is_still_in_use_is_tried_again_and_then_told_of(
+    monkeypatch: pytest.MonkeyPatch, refusals: int, told: str
+) -> None:
+    left = iter(range(refusals))
+
+    def remove() -> None:
+        if next(left, None) is not None:
+            raise docker.errors.APIError("409", explanation="volume is in use")
+
+    monkeypatch.setattr(hosts_cli.time, "sleep", lambda _: None)
+    assert hosts_cli._remove(SimpleNamespace(remove=remove)) == told
 
 
 def test_a_host_that_is_back_is_cleared_of_all_but_the_tasks_that_its_swarm_sees_to(
