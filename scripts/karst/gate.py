@@ -176,27 +176,12 @@ def _wait(gate: Gate, pod: Pod, deadline: float) -> Health:
     return health
 
 
-# Nothing where the sidecar is not drained.
-_BACK = """
-import os, socket
-if os.path.exists("/run/karst/drained"):
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(2)
-        client.connect("/run/karst/admin.sock")
-        head = "Host: admin\\r\\nConnection: close\\r\\nContent-Length: 0\\r\\n\\r\\n"
-        client.sendall(f"POST /healthcheck/ok HTTP/1.1\\r\\n{head}".encode())
-        client.recv(65536)
-    os.unlink("/run/karst/drained")
-"""
-
-
 def into_rotation(gate: Gate, pod: Pod) -> None:
     """Undo what an earlier gate did that refused this pod: when the apply is run again, Terraform makes no new one."""
     with containers.engine() as docker:
         for member in containers.members(docker, gate.stack, gate.service):
             if member.role == "sidecar" and member.pod_id == pod.id and member.state == "running":
-                execution = docker.api.exec_create(member.id, ["python3", "-IS", "-c", _BACK])
-                docker.api.exec_start(execution["Id"], detach=False)
+                _drain(docker, member, "back")
 
 
 def to_withdraw(gate: Gate, found: list[containers.Member], refused: list[Pod]) -> set[str]:
@@ -258,13 +243,16 @@ def drain(docker: Any, pods: list[containers.Member], *, settle: float | None = 
     sidecars = [m for m in pods if m.role == "sidecar" and m.state == "running"]
 
     def one(sidecar: containers.Member) -> None:
-        command = ["/opt/karst/drain", *([] if settle is None else [str(settle)])]
-        execution = docker.api.exec_create(sidecar.id, command)
-        docker.api.exec_start(execution["Id"], detach=False)
+        _drain(docker, sidecar, *([] if settle is None else [str(settle)]))
 
     with ThreadPoolExecutor(max_workers=max(1, len(sidecars))) as pool:
         list(pool.map(one, sidecars))
     return len(sidecars)
+
+
+def _drain(docker: Any, sidecar: containers.Member, *arguments: str) -> None:
+    execution = docker.api.exec_create(sidecar.id, ["/opt/karst/drain", *arguments])
+    docker.api.exec_start(execution["Id"], detach=False)
 
 
 def keep_logs(gate: Gate, docker: Any, pods: list[containers.Member], health: Health | None = None) -> None:

@@ -16,6 +16,7 @@ import pytest
 from karst import containers, gate
 from karst.gate import Gate, Pod, crashing
 from karst.probe import Health
+from tests.support.images import IMAGES
 
 POD = Pod("p1", "web-pod-1", ("127.0.0.1", 1))
 GATE = Gate("web", "s", (POD,), Path("/s"), "karst.local", 60, own_image=True)
@@ -131,15 +132,15 @@ def test_what_puts_a_pod_back_asks_envoy_and_forgets_the_drain(tmp_path: Path) -
             asked.append(self.rfile.readline())
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
 
-    program = gate._BACK.replace("/run/karst", str(tmp_path))
+    program = (IMAGES / "sidecar" / "drain").read_text().replace("/run/karst", str(tmp_path))
     with socketserver.UnixStreamServer(str(tmp_path / "admin.sock"), Admin) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            subprocess.run([sys.executable, "-IS", "-c", program], check=True)
+            subprocess.run([sys.executable, "-IS", "-c", program, "back"], check=True)
             assert asked == [], "it is not drained"
             (tmp_path / "drained").touch()
-            subprocess.run([sys.executable, "-IS", "-c", program], check=True)
+            subprocess.run([sys.executable, "-IS", "-c", program, "back"], check=True)
         finally:
             server.shutdown()
             thread.join()
